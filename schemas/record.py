@@ -1,0 +1,24 @@
+"""What arrives: bytes, and the place they hold in the ledger for ever."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """Where a record came from. Places order by source name (by code point), partition, offset."""
+
+    source: str
+    """`kafka:<topic>` or `archive:<hash of the decompressed content>`."""
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as a source gave it. The same record delivered again is equal to itself in `place`."""
+
+    place: Place
+    received_at: datetime | None
+    """The broker's record timestamp, UTC; None is unknown."""
+    value: bytes | None = field(repr=False)

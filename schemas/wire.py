@@ -1,0 +1,185 @@
+"""JSON, numbers and times as the contract reads them (design: "Numbers and times", rule 1 of the law)."""
+
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema, from_json
+
+EARLIEST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
+"""Stands for "always", -infinity in the database, and for any instant before the year 1 of UTC."""
+LATEST_INSTANT: Final = datetime.max.replace(tzinfo=UTC)
+
+RFC3339: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+"""`date-time` of RFC 3339 section 5.6, letters in either case; the calendar itself is checked by the parser."""
+
+
+class MalformedError(ValueError):
+    """The bytes are not what rule 1 asks for. The message names the rule and never the content."""
+
+
+def parse_object(value: bytes | None, *, max_bytes: int, max_depth: int) -> dict[str, Any]:
+    """The one JSON object that the bytes hold; of repeated keys the last counts.
+
+    :raises MalformedError: for anything else: rule 1 of the law, told apart in the message.
+    """
+    if value is None:
+        raise MalformedError("null value")
+    if len(value) > max_bytes:
+        raise MalformedError(f"larger than {max_bytes} bytes")
+    try:
+        document = from_json(value, allow_inf_nan=False)
+    except ValueError:
+        # The parser's own words may quote what it met; ours do not.
+        raise MalformedError("not one UTF-8 JSON object") from None
+    if not isinstance(document, dict):
+        raise MalformedError("not one UTF-8 JSON object")
+    # Counting brackets bounds the depth from above and is nearly free; only what exceeds it is walked.
+    if value.count(b"{") + value.count(b"[") > max_depth and _deeper_than(document, max_depth):
+        raise MalformedError(f"nested deeper than {max_depth}")
+    if b"\\u0000" in value and _holds_nul(document):
+        raise MalformedError("a string holds NUL")
+    return document
+
+
+def _deeper_than(document: object, limit: int) -> bool:
+    level = [document]
+    for _ in range(limit):
+        level = [child for node in level for child in _children(node) if isinstance(child, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _holds_nul(document: object) -> bool:
+    waiting = [document]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, str) and "\x00" in node:
+            return True
+        if isinstance(node, dict):
+            waiting.extend(node)
+        waiting.extend(_children(node))
+    return False
+
+
+def _children(node: object) -> list[object]:
+    match node:
+        case dict():
+            return list(node.values())
+        case list():
+            return node
+        case _:
+            return []
+
+
+class WholeNumber:
+    """A JSON number of integral value within bounds: 88 and 88.0, never "88", true or 88.5."""
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least, self.most = least, most
+
+    def __get_pydantic_core_schema__(self, source: type[int], handler: GetCoreSchemaHandler) -> CoreSchema:
+        bounded = core_schema.int_schema(strict=False, ge=self.least, le=self.most)
+        return core_schema.union_schema(
+            [
+                core_schema.int_schema(strict=True, ge=self.least, le=self.most),
+                core_schema.chain_schema([core_schema.float_schema(strict=True), bounded]),
+            ],
+            mode="left_to_right",
+            custom_error_type="whole_number",
+            custom_error_message=f"must be a whole number from {self.least} to {self.most}",
+        )
+
+
+Int32 = Annotated[int, WholeNumber(-(2**31), 2**31 - 1)]
+Int64 = Annotated[int, WholeNumber(-(2**63), 2**63 - 1)]
+Id = Annotated[int, WholeNumber(1, 2**63 - 1)]
+OffsetSeconds = Annotated[int, WholeNumber(-43_200, 50_400)]
+"""A UTC offset in seconds, west negative, within the range that clocks on Earth use."""
+
+
+class _Double:
+    def __get_pydantic_core_schema__(self, source: type[float], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.custom_error_schema(
+            core_schema.float_schema(strict=True, allow_inf_nan=False),
+            custom_error_type="finite_double",
+            custom_error_message="must be a finite number",
+        )
+
+
+Double = Annotated[float, _Double()]
+
+
+def _to_utc(instant: datetime) -> datetime:
+    if instant.tzinfo is UTC:
+        return instant
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        # A valid time whose instant no datetime can hold: its edge is as far beyond every limit of the law.
+        return LATEST_INSTANT if instant.year > UTC_MIDDLE_YEAR else EARLIEST_INSTANT
+
+
+UTC_MIDDLE_YEAR: Final = 5000
+
+
+class _Instant:
+    def __get_pydantic_core_schema__(self, source: type[datetime], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            _to_utc,
+            core_schema.custom_error_schema(
+                core_schema.chain_schema(
+                    [
+                        core_schema.str_schema(strict=True, pattern=RFC3339),
+                        core_schema.datetime_schema(
+                            strict=False, tz_constraint="aware", microseconds_precision="truncate"
+                        ),
+                    ]
+                ),
+                custom_error_type="instant",
+                custom_error_message="must be a time of RFC 3339 with seconds and zone",
+            ),
+        )
+
+
+Instant = Annotated[datetime, _Instant()]
+"""An instant in UTC, cut to microseconds, from a string of RFC 3339 with seconds and zone."""
+
+
+def word(*accepted: str) -> AfterValidator:
+    """A string equal to one of `accepted` without regard to case; it is stored in lower case."""
+
+    def check(value: str) -> str:
+        if (lowered := value.lower()) not in accepted:
+            raise PydanticCustomError("word", "must be " + " or ".join(accepted) + ", in any case")  # noqa: EM101, RUF100
+        return lowered
+
+    return AfterValidator(check)
+
+
+class WireModel(BaseModel):
+    """A message from outside: unknown fields are ignored, nothing is coerced, wire names are camelCase."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", alias_generator=to_camel, hide_input_in_errors=True)
+
+
+def broken_rules(error: ValidationError, *, within: str = "") -> str:
+    """Which fields broke which rules, never a value: `payload.systolic: Field required; …`, at most five."""
+    lines = []
+    for fault in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
+        path = ".".join(str(step) for step in (within, *fault["loc"]) if step != "")
+        lines.append(f"{path}: {fault['msg']}" if path else fault["msg"])
+    return "; ".join(lines)
+
+
+def finite(value: float) -> float:
+    """`value`, if a conversion left it finite.
+
+    :raises PydanticCustomError: if it overflowed.
+    """
+    if not isfinite(value):
+        raise PydanticCustomError("finite_number", "must be a finite number after conversion")
+    return value
