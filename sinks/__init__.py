@@ -1,0 +1,1 @@
+"""Where things end up: PostgreSQL or TimescaleDB, through asyncpg. May import `schemas` only."""

@@ -1,0 +1,78 @@
+"""One connection to the database, opened when it is needed and opened again after it was lost."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal, TypeAlias
+
+import asyncpg
+
+from sinks.errors import AwayError, translated
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+class Database:
+    """A connection of one task's own; never shared between tasks.
+
+    Whatever goes wrong inside a `transaction` comes out as a `sinks.errors.SinkError`, rolled back.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float, application_name: str = "device-readings") -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._name = application_name
+        self._connection: Connection | None = None
+
+    async def connection(self) -> Connection:
+        """The open connection.
+
+        :raises AwayError: when the database cannot be reached within the time-out.
+        """
+        if self._connection is None or self._connection.is_closed():
+            with translated():
+                self._connection = await asyncpg.connect(
+                    self._url,
+                    timeout=self._timeout_s,
+                    command_timeout=self._timeout_s,
+                    # What is stored never depends on the zone or the number format of whoever set up the server.
+                    server_settings={"application_name": self._name, "timezone": "UTC"},
+                )
+        return self._connection
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, isolation: Literal["read_committed", "repeatable_read"] = "read_committed", readonly: bool = False
+    ) -> AsyncIterator[Connection]:
+        """A transaction that commits when the block ends and rolls back when it raises.
+
+        An `AwayError` out of the commit itself leaves the outcome unknown: the position tells it.
+        """
+        connection = await self.connection()
+        try:
+            with translated():
+                async with connection.transaction(isolation=isolation, readonly=readonly):
+                    yield connection
+        except AwayError:
+            self._drop()
+            raise
+
+    async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        """The rows of one statement in a transaction of its own."""
+        async with self.transaction() as connection:
+            return await connection.fetch(statement, *arguments)
+
+    async def close(self) -> None:
+        """Leave politely, or at once when the server does not answer."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            with translated():
+                await connection.close(timeout=1)
+        except AwayError:
+            connection.terminate()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()

@@ -1,0 +1,88 @@
+"""How the database fails, in the classes that the pipeline tells apart: by SQLSTATE, never by text.
+
+SinkError
+├── AwayError                the database cannot be reached or cannot serve now: wait, nothing moves
+├── CollisionError           another writer was there first: read again, rule 9, try again
+├── StatementCancelledError  the statement was cancelled: again, with half the batch
+├── RefusedRowError          the database refuses a row: split the batch until it stands alone
+├── PositionMovedError       another owner moved the position: what is in hand is no longer ours
+└── OperatorError            a mistake that only a person can mend: stop with one clear line
+    └── SchemaError          the schema is missing or older: `readings migrate`
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+
+class SinkError(Exception):
+    """What the database did instead of what it was asked; the message holds SQLSTATE, table, constraint, no value."""
+
+
+class AwayError(SinkError):
+    pass
+
+
+class CollisionError(SinkError):
+    pass
+
+
+class StatementCancelledError(SinkError):
+    pass
+
+
+class RefusedRowError(SinkError):
+    pass
+
+
+class PositionMovedError(SinkError):
+    pass
+
+
+class OperatorError(SinkError):
+    pass
+
+
+class SchemaError(OperatorError):
+    pass
+
+
+OUR_KEYS = frozenset(
+    {"readings_key", "rejections_pkey", "device_states_pkey", "patient_states_pkey", "sources_source_key"}
+)
+"""Unique keys whose violation means that another writer was first."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Inside, what asyncpg and the network raise becomes one of the classes above."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        raise _of_postgres(error) from None
+    except asyncpg.InterfaceError as error:
+        raise AwayError(f"the connection is gone ({type(error).__name__})") from None
+    except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncpg.InternalClientError) as error:
+        raise AwayError(f"the database cannot be reached ({type(error).__name__})") from None
+
+
+def _of_postgres(error: asyncpg.PostgresError) -> SinkError:
+    state = error.sqlstate or "?????"
+    where = " ".join(
+        f"{name} {value}" for name in ("table_name", "constraint_name") if (value := getattr(error, name, None))
+    )
+    text = f"SQLSTATE {state} {where}".rstrip()
+    constraint = (getattr(error, "constraint_name", None) or "").split("_chunk_")[-1]
+    if state in ("40001", "40P01") or (state == "23505" and any(constraint.endswith(key) for key in OUR_KEYS)):
+        return CollisionError(text)
+    if state == "57014":
+        return StatementCancelledError(text)
+    if state == "25006" or state[:2] in ("08", "57") or (state[:2] == "53" and state != "53400"):
+        return AwayError(text)
+    if state[:2] in ("21", "22", "23"):
+        return RefusedRowError(text)
+    if state in ("42P01", "42703", "3F000"):
+        return SchemaError(f"{text}: the schema is missing or older; run: readings migrate")
+    return OperatorError(text)

@@ -1,0 +1,76 @@
+"""Sources and positions: how far each is taken, moved only by whoever knows where it stands."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sinks.database import Connection
+from sinks.errors import PositionMovedError
+from sinks.statements import sql
+
+
+class Source(NamedTuple):
+    """A source as the database knows it."""
+
+    source_id: int
+    name: str
+    first_seen: datetime
+
+
+class Gap(NamedTuple):
+    """Offsets from `first_offset` up to, not including, `next_offset` that were never given to us."""
+
+    first_offset: int
+    next_offset: int
+    kind: str
+    """`skipped`, `truncated` or `marker`, as `source_gaps` explains."""
+
+
+class Move(NamedTuple):
+    """What a batch does to the position of one partition."""
+
+    source: Source
+    partition: int
+    expected: int
+    next_offset: int
+    gaps: Sequence[Gap] = ()
+
+
+async def open_source(connection: Connection, name: str, *, first_seen: datetime) -> Source:
+    """The source by that name; `first_seen` is kept if it is new."""
+    row = await connection.fetchrow(sql("open_source"), name, first_seen)
+    if row is None:  # another process entered it between the two halves of the statement
+        row = await connection.fetchrow(sql("open_source"), name, first_seen)
+    assert row is not None
+    return Source(row["source_id"], name, row["first_seen"])
+
+
+async def begin_partition(connection: Connection, source: Source, partition: int, first_offset: int) -> None:
+    """Enter a partition where its log begins, unless it was entered before."""
+    await connection.execute(sql("begin_partition"), source.source_id, partition, first_offset)
+
+
+async def positions(connection: Connection, names: Iterable[str]) -> dict[tuple[str, int], int]:
+    """The next offset to take of each known (source name, partition)."""
+    rows = await connection.fetch(sql("positions"), list(names))
+    return {(row["source"], row["source_partition"]): row["next_offset"] for row in rows}
+
+
+async def move(connection: Connection, moves: Sequence[Move]) -> None:
+    """Move the positions, and note the gaps. First in a transaction: it keeps every other owner out of it.
+
+    :raises PositionMovedError: when any of them no longer stands at `expected`; nothing may be stored then.
+    """
+    status = await connection.execute(
+        sql("move_positions"),
+        [m.source.source_id for m in moves],
+        [m.partition for m in moves],
+        [m.expected for m in moves],
+        [m.next_offset for m in moves],
+        [sum(gap.next_offset - gap.first_offset for gap in m.gaps) for m in moves],
+    )
+    if status != f"UPDATE {len(moves)}":
+        raise PositionMovedError("another owner has moved the position")
+    gaps = [(m.source.source_id, m.partition, *gap) for m in moves for gap in m.gaps]
+    if gaps:
+        await connection.execute(sql("note_gaps"), *map(list, zip(*gaps, strict=True)))

@@ -1,0 +1,206 @@
+"""Readings and rejections: rows in, rows out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+from schemas.judgement import Accepted, Entry, ReadingKey, Rejected
+from schemas.kinds import Kind
+from schemas.reading import MEASURES, Reading
+from schemas.record import Place
+from sinks.database import Connection
+from sinks.errors import CollisionError
+from sinks.ledger import Source
+from sinks.statements import sql
+
+READING_COLUMNS: Final = (
+    "subject",
+    "reading_type",
+    "reading_timestamp",
+    "received_at",
+    "device_id",
+    "patient_id",
+    "customer_id",
+    "reading_id",
+    "device_id_named",
+    "identifiers_named",
+    "patient_id_named",
+    "source_id",
+    "source_partition",
+    "source_offset",
+    "device_time_zone_offset",
+    "patient_time_zone_offset",
+    "patient_time_zone",
+    "manual",
+    *MEASURES,
+)
+REJECTION_COLUMNS: Final = (
+    "source_id",
+    "source_partition",
+    "source_offset",
+    "received_at",
+    "reason",
+    "detail",
+    "reading_type",
+    "device_id",
+    "patient_id",
+    "customer_id",
+    "reading_timestamp",
+    "device_id_named",
+    "identifiers_named",
+    "patient_id_named",
+    "payload",
+)
+
+
+class SetAside(NamedTuple):
+    """A line of the ledger that rule 9 set aside, as far as its reason may have to change."""
+
+    source_id: int
+    place: tuple[int, int]
+    reason: str
+    key: ReadingKey
+    payload: bytes
+
+
+async def insert_readings(
+    connection: Connection, entries: Iterable[Entry[Accepted]], sources: Mapping[str, Source]
+) -> None:
+    """Store accepted readings, in the order of their key.
+
+    :raises CollisionError: when one of the keys was taken meanwhile.
+    """
+    rows = sorted((_reading_row(entry, sources) for entry in entries), key=lambda row: row[:3])
+    if rows:
+        await connection.copy_records_to_table("readings", records=rows, columns=READING_COLUMNS)
+
+
+async def insert_rejections(
+    connection: Connection, entries: Iterable[Entry[Rejected]], sources: Mapping[str, Source]
+) -> None:
+    """Set records aside, with their reasons."""
+    rows = [_rejection_row(entry, sources) for entry in entries]
+    if rows:
+        await connection.copy_records_to_table("rejections", records=rows, columns=REJECTION_COLUMNS)
+
+
+async def standing_readings(connection: Connection, keys: Iterable[ReadingKey]) -> dict[ReadingKey, Entry[Accepted]]:
+    """The readings that stand under `keys`; they stay as they are until the transaction ends."""
+    rows = await connection.fetch(sql("standing_readings"), *_columns(sorted(keys)))
+    entries = map(_entry, rows)
+    return {entry.judgement.key: entry for entry in entries}
+
+
+async def remove_readings(
+    connection: Connection, entries: Sequence[Entry[Accepted]], sources: Mapping[str, Source]
+) -> None:
+    """Take readings out that give way.
+
+    :raises CollisionError: when one of them is no longer what stands under its key.
+    """
+    keys = [(*entry.judgement.key, sources[entry.place.source].source_id, *entry.place[1:]) for entry in entries]
+    status = await connection.execute(sql("remove_readings"), *map(list, zip(*keys, strict=True)))
+    if status != f"DELETE {len(entries)}":
+        raise CollisionError("a reading that was to give way has changed meanwhile")
+
+
+async def set_aside_under(connection: Connection, keys: Iterable[ReadingKey]) -> list[SetAside]:
+    """Those that rule 9 set aside under `keys`; they stay as they are until the transaction ends."""
+    return [
+        SetAside(
+            row["source_id"],
+            (row["source_partition"], row["source_offset"]),
+            row["reason"],
+            ReadingKey(row["subject"], Kind(row["reading_type"]), row["reading_timestamp"]),
+            row["payload"],
+        )
+        for row in await connection.fetch(sql("set_aside_under"), *_columns(sorted(keys)))
+    ]
+
+
+async def change_reasons(connection: Connection, changed: Sequence[tuple[SetAside, str]]) -> None:
+    """Give each of them its new reason."""
+    rows = [(line.source_id, *line.place, reason) for line, reason in changed]
+    await connection.execute(sql("change_reasons"), *map(list, zip(*rows, strict=True)))
+
+
+def _columns(keys: Sequence[ReadingKey]) -> list[list[Any]]:
+    return [[key.subject for key in keys], [key.kind for key in keys], [key.reading_timestamp for key in keys]]
+
+
+def _reading_row(entry: Entry[Accepted], sources: Mapping[str, Source]) -> tuple[Any, ...]:
+    accepted = entry.judgement
+    reading, place = accepted.reading, entry.place
+    return (
+        *accepted.key,
+        entry.received_at,
+        accepted.device_id,
+        accepted.patient_id,
+        accepted.customer_id,
+        reading.reading_id,
+        reading.device_id_named,
+        reading.identifiers_named or None,
+        reading.patient_id_named,
+        sources[place.source].source_id,
+        place.partition,
+        place.offset,
+        reading.device_time_zone_offset,
+        accepted.patient_time_zone_offset,
+        accepted.patient_time_zone,
+        reading.manual,
+        *reading.measures,
+    )
+
+
+def _rejection_row(entry: Entry[Rejected], sources: Mapping[str, Source]) -> tuple[Any, ...]:
+    rejected, place = entry.judgement, entry.place
+    reading = rejected.reading
+    understood = (
+        (
+            reading.reading_timestamp,
+            reading.device_id_named,
+            reading.identifiers_named or None,
+            reading.patient_id_named,
+        )
+        if reading is not None
+        else (None, None, None, None)
+    )
+    return (
+        sources[place.source].source_id,
+        place.partition,
+        place.offset,
+        entry.received_at,
+        rejected.reason,
+        rejected.detail,
+        rejected.kind,
+        rejected.device_id,
+        rejected.patient_id,
+        rejected.customer_id,
+        *understood,
+        rejected.payload,
+    )
+
+
+def _entry(row: asyncpg.Record) -> Entry[Accepted]:
+    reading = Reading(
+        kind=Kind(row["reading_type"]),
+        reading_timestamp=row["reading_timestamp"],
+        device_id_named=row["device_id_named"],
+        identifiers_named=tuple(row["identifiers_named"] or ()),
+        patient_id_named=row["patient_id_named"],
+        device_time_zone_offset=row["device_time_zone_offset"],
+        manual=row["manual"],
+        reading_id=row["reading_id"],
+        measures=tuple(row[name] for name in MEASURES),
+    )
+    accepted = Accepted(
+        reading,
+        row["device_id"],
+        row["patient_id"],
+        row["customer_id"],
+        row["patient_time_zone"],
+        row["patient_time_zone_offset"],
+    )
+    place = Place(row["source"], row["source_partition"], row["source_offset"])
+    return Entry(place, row["received_at"], accepted)

@@ -1,0 +1,101 @@
+"""The registry's histories in the database, and the lock that orders them against batches of readings."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from pydantic_core import to_json
+
+from schemas.record import Place
+from schemas.states import About, State, says_from_json
+from sinks.database import Connection
+from sinks.ledger import Source
+from sinks.statements import sql
+
+_LOCK = 7_205_759_403_792_794  # advisory: batches of readings share it, a change of the registry has it alone
+
+
+class News(NamedTuple):
+    """What has changed in the registry since a version: all states of everybody concerned."""
+
+    version: int
+    states: list[State]
+    owners: dict[str, int]
+
+    @property
+    def devices(self) -> set[int]:
+        return {state.subject_id for state in self.states if state.about is About.DEVICE}
+
+    @property
+    def patients(self) -> set[int]:
+        return {state.subject_id for state in self.states if state.about is About.PATIENT}
+
+
+async def share_registry(connection: Connection) -> int:
+    """Keep the registry as it is until this transaction ends; its version, read after the lock is held."""
+    await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", _LOCK)
+    version: int = await connection.fetchval("SELECT version FROM registry_version")
+    return version
+
+
+async def registry_version(connection: Connection) -> int:
+    """The registry's version at this moment, without a lock."""
+    version: int = await connection.fetchval("SELECT version FROM registry_version")
+    return version
+
+
+async def news_since(connection: Connection, version: int) -> News:
+    """What has changed since `version`; since 0, everything. Call it where the registry cannot move."""
+    states = [
+        State(
+            about=about,
+            subject_id=row["subject_id"],
+            says=says_from_json(row["says"]),
+            effective_at=_aware(row["effective_at"]),
+            blocking_effective_at=_aware(row["blocking_effective_at"]),
+            effective_at_sent=row["effective_at_sent"],
+            recorded_at=_aware(row["recorded_at"]),
+            place=Place(row["source"], row["source_partition"], row["source_offset"]),
+        )
+        for about in About
+        for row in await connection.fetch(sql(f"states_of_{about}s"), version)
+    ]
+    owners = {row["identifier"]: row["device_id"] for row in await connection.fetch(sql("identifiers_since"), version)}
+    return News(await registry_version(connection), states, owners)
+
+
+def _aware(moment: datetime) -> datetime:
+    """Asyncpg gives -infinity, which is "always", as the earliest datetime, and without its zone."""
+    return moment.replace(tzinfo=UTC)
+
+
+async def add_states(connection: Connection, states: Sequence[State], sources: Mapping[str, Source]) -> int:
+    """Add states to the histories, alone with the registry until the transaction ends; the version they make."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+    version: int = await connection.fetchval("UPDATE registry_version SET version = version + 1 RETURNING version")
+    for about in About:
+        rows = [
+            (
+                sources[state.place.source].source_id,
+                state.place.partition,
+                state.place.offset,
+                state.subject_id,
+                to_json(state.says).decode(),
+                state.effective_at,
+                state.blocking_effective_at,
+                state.effective_at_sent,
+                state.recorded_at,
+            )
+            for state in states
+            if state.about is about
+        ]
+        if rows:
+            await connection.execute(sql(f"insert_states_{about}"), *map(list, zip(*rows, strict=True)), version)
+    claims = [
+        (identifier, state.subject_id, state.effective_at, state.recorded_at, *state.place)
+        for state in states
+        for identifier in state.identifiers
+    ]
+    if claims:
+        await connection.execute(sql("claim_identifiers"), *map(list, zip(*claims, strict=True)), version)
+    return version
