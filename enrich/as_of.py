@@ -1,0 +1,44 @@
+"""As of a moment: what the states of one device or patient add up to, field by field.
+
+A field's value at `t` is that of the greatest (effective at, recorded at, place) among the states that are effective
+by `t` and say the field. Messages equal in every field, an `effectiveAt` that they sent included, are one change, told
+first by the earliest of them.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from schemas.states import State
+
+
+class Said(NamedTuple):
+    """One value of one field, from a moment on."""
+
+    effective_at: datetime
+    value: Any
+    state: State
+
+
+def changes(states: Iterable[State]) -> list[State]:
+    """The states without those that only repeat one: in the order in which they were recorded."""
+    told: dict[object, State] = {}
+    for state in sorted(states, key=attrgetter("recorded_at", "place")):
+        same = (state.effective_at, state.content) if state.effective_at_sent else state.place
+        told.setdefault(same, state)
+    return list(told.values())
+
+
+def history(recorded: Iterable[State], name: str) -> list[Said]:
+    """The values of one field over time; `recorded` as `changes` gives them. Of equal moments the last counts."""
+    said = [Said(state.effective_at_of(name), state.says[name], state) for state in recorded if name in state.says]
+    said.sort(key=attrgetter("effective_at"))  # stable: the order of recording decides among equal moments
+    return said
+
+
+def as_of(said: Sequence[Said], at: datetime) -> Said | None:
+    """The last of `said` that is effective by `at`."""
+    found = bisect_right(said, at, key=attrgetter("effective_at"))
+    return said[found - 1] if found else None

@@ -1,0 +1,102 @@
+"""The law, rules 1 to 8: from one raw record to a reading or a rejection.
+
+One function for the stream, for archives and for corrections. Rule 9, which compares records with each other, follows
+where they are stored.
+"""
+
+from datetime import datetime, timedelta
+
+from enrich.law import Law
+from enrich.offsets import offset_s
+from enrich.registry import PatientAsOf, Registry
+from schemas.envelope import NotUnderstood, understand
+from schemas.judgement import Accepted, Judgement, Rejected
+from schemas.reading import Reading, canonical_envelope
+from schemas.reasons import Reason
+from schemas.record import Record
+
+
+def judge(record: Record, *, first_seen: datetime, registry: Registry, law: Law) -> Judgement:
+    """What becomes of `record`, by rules 1 to 8. Never raises, whatever the bytes.
+
+    :param first_seen: when the record's source was first seen; stands in for an unknown `received_at` in rule 4.
+    """
+    understood = understand(record.value, max_bytes=law.max_bytes, max_depth=law.max_depth)
+    if isinstance(understood, NotUnderstood):
+        reason, detail, kind = understood.reason, understood.detail, understood.kind
+        return Rejected(reason, detail, kind, payload=record.value or b"")
+    implausible = _implausible(understood, record.received_at or first_seen, law)
+    if implausible is not None:
+        reason = Reason.TIMESTAMP_IMPLAUSIBLE
+        return Rejected(reason, implausible, understood.kind, understood, payload=record.value or b"")
+    return judge_reading(understood, received_at=record.received_at, registry=registry, law=law)
+
+
+def judge_reading(reading: Reading, *, received_at: datetime | None, registry: Registry, law: Law) -> Judgement:
+    """What becomes of a reading that passed rules 1 to 4, by rules 5 to 8: all that depends on the registry."""
+    received_at = received_at or reading.reading_timestamp
+
+    device_id, device = None, None
+    if reading.names_a_device:
+        named = _devices_named(reading, registry)
+        if len(named) > 1:
+            return _refuse(reading, Reason.DEVICE_MISMATCH)
+        device_id = named.pop() if named else None
+        device = None if device_id is None else registry.device(device_id, at=received_at)
+        if device is None:
+            return _refuse(reading, Reason.UNKNOWN_DEVICE)
+        if device.status in law.blocked_statuses:
+            return _refuse(reading, Reason.DEVICE_DECOMMISSIONED, device_id, customer_id=device.customer_id)
+        if device.readings_disabled:
+            return _refuse(reading, Reason.READINGS_DISABLED, device_id, customer_id=device.customer_id)
+
+    patient_id = reading.patient_id_named
+    if patient_id is None and device_id is not None:
+        holding = registry.device(device_id, at=reading.reading_timestamp)
+        patient_id = None if holding is None else holding.patient_id
+    patient, patient_customer = PatientAsOf(), None
+    if patient_id is not None:
+        patient = registry.patient(patient_id, at=reading.reading_timestamp)
+        patient_customer = registry.patient(patient_id, at=received_at).customer_id
+    device_customer = None if device is None else device.customer_id
+    customer_id = patient_customer if device_customer is None else device_customer
+    if reading.patient_id_named is not None and patient_customer not in (None, customer_id):
+        return _refuse(reading, Reason.CUSTOMER_MISMATCH, device_id, patient_id, customer_id)
+
+    zone = patient.time_zone
+    offset = None if zone is None else offset_s(zone, reading.reading_timestamp)
+    return Accepted(reading, device_id, patient_id, customer_id, zone, offset)
+
+
+def _implausible(reading: Reading, received_at: datetime, law: Law) -> str | None:
+    if reading.reading_timestamp < law.earliest:
+        return f"payload.readingTimestamp: before {law.earliest:%Y-%m-%d}"
+    if reading.reading_timestamp - received_at > law.future_limit:
+        return f"payload.readingTimestamp: more than {law.future_limit / timedelta(hours=1):g} h after it was received"
+    return None
+
+
+def _devices_named(reading: Reading, registry: Registry) -> set[int]:
+    named = {owner for value in reading.identifiers_named if (owner := registry.owner(value)) is not None}
+    if reading.device_id_named is not None:
+        named.add(reading.device_id_named)
+    return named
+
+
+def _refuse(
+    reading: Reading,
+    reason: Reason,
+    device_id: int | None = None,
+    patient_id: int | None = None,
+    customer_id: int | None = None,
+) -> Rejected:
+    return Rejected(
+        reason,
+        None,
+        reading.kind,
+        reading,
+        device_id,
+        patient_id,
+        customer_id,
+        payload=canonical_envelope(reading),
+    )

@@ -1,0 +1,127 @@
+"""The registry as of a moment, in the compact form that the judgement asks."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from enrich.as_of import Said, as_of, changes, history
+from enrich.zones import Zones
+from schemas.states import About, State
+from schemas.wire import EARLIEST_INSTANT
+
+
+class DeviceAsOf(NamedTuple):
+    """A device at a moment; before its first known state it is known, not blocked, not assigned."""
+
+    status: str | None = None
+    readings_disabled: bool = False
+    patient_id: int | None = None
+    customer_id: int | None = None
+
+
+class PatientAsOf(NamedTuple):
+    """A patient at a moment. The zip code itself is left behind: only its zone is needed, and it is no secret."""
+
+    time_zone: str | None = None
+    customer_id: int | None = None
+
+
+Value = TypeVar("Value")
+
+
+class _Timeline(NamedTuple, Generic[Value]):
+    moments: tuple[datetime, ...]
+    values: tuple[Value, ...]
+    """One more than `moments`: the first holds before them all."""
+
+    def at(self, at: datetime) -> Value:
+        return self.values[bisect_right(self.moments, at)]
+
+
+_NO_PATIENT = PatientAsOf()
+
+
+class Registry:
+    """What is known of devices, patients and identifiers, up to `version`. Holds no raw states."""
+
+    def __init__(self, zones: Zones) -> None:
+        self.version = 0
+        self._zones = zones
+        self._devices: dict[int, _Timeline[DeviceAsOf]] = {}
+        self._patients: dict[int, _Timeline[PatientAsOf]] = {}
+        self._owners: dict[str, int] = {}
+
+    def learn(self, states: Iterable[State], owners: Mapping[str, int], *, version: int) -> None:
+        """Replace what is known of those whom `states` are about: always *all* states of each of them."""
+        whose: dict[tuple[About, int], list[State]] = {}
+        for state in states:
+            whose.setdefault((state.about, state.subject_id), []).append(state)
+        for (about, subject_id), told in whose.items():
+            if about is About.DEVICE:
+                self._devices[subject_id] = _device_timeline(told)
+            else:
+                self._patients[subject_id] = self._patient_timeline(told)
+        self._owners.update(owners)
+        self.version = version
+
+    def owner(self, identifier: str) -> int | None:
+        """The device that the identifier belongs to, for ever; None is nobody."""
+        return self._owners.get(identifier)
+
+    def device(self, device_id: int, *, at: datetime) -> DeviceAsOf | None:
+        """The device as of `at`; None if there is no state of it at all."""
+        timeline = self._devices.get(device_id)
+        return None if timeline is None else timeline.at(at)
+
+    def patient(self, patient_id: int, *, at: datetime) -> PatientAsOf:
+        """The patient as of `at`; one without any state has no zone and no customer."""
+        timeline = self._patients.get(patient_id)
+        return _NO_PATIENT if timeline is None else timeline.at(at)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many devices and patients are known."""
+        return len(self._devices), len(self._patients)
+
+    def _patient_timeline(self, states: Iterable[State]) -> _Timeline[PatientAsOf]:
+        told = changes(states)
+        zips, countries, customers = (history(told, name) for name in ("zipCode", "country", "customerId"))
+        moved_in = zips[0].effective_at if zips else None
+        first_customer = next((said for said in customers if said.value is not None), None)
+
+        def at(moment: datetime) -> PatientAsOf:
+            # The first state that says a zip code covers the time before it, country and all.
+            living = moment if moved_in is None else max(moment, moved_in)
+            answer = self._zones.of(_value(zips, living), _value(countries, living))
+            before = first_customer is not None and moment < first_customer.effective_at
+            customer = first_customer.value if first_customer and before else _value(customers, moment)
+            return PatientAsOf(answer.zone, customer)
+
+        return _timeline(at, zips, countries, customers)
+
+
+def _device_timeline(states: Iterable[State]) -> _Timeline[DeviceAsOf]:
+    told = changes(states)
+    names = ("currentStatus", "disabledReadings", "patientId", "customerId")
+    statuses, disabled, patients, customers = histories = [history(told, name) for name in names]
+
+    def at(moment: datetime) -> DeviceAsOf:
+        return DeviceAsOf(
+            _value(statuses, moment),
+            bool(_value(disabled, moment)),
+            _value(patients, moment),
+            _value(customers, moment),
+        )
+
+    return _timeline(at, *histories)
+
+
+def _timeline(at: Callable[[datetime], Value], *histories: list[Said]) -> _Timeline[Value]:
+    moments = tuple(sorted({said.effective_at for values in histories for said in values}))
+    return _Timeline(moments, (at(EARLIEST_INSTANT), *map(at, moments)))
+
+
+def _value(said: list[Said], at: datetime) -> Any:
+    found = as_of(said, at)
+    return None if found is None else found.value
