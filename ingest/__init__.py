@@ -1,0 +1,1 @@
+"""The ways in, and the loop: Kafka, the registry feed, the command line, settings. May import every other room."""

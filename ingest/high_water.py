@@ -1,0 +1,34 @@
+"""How far the log reaches at this moment: told by fetches, since `end_offsets` alone may be wrong or old."""
+
+import asyncio
+from collections.abc import Collection
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from ingest.kafka import BrokerAwayError, consumer_options, partitions_of
+from ingest.settings import Settings
+
+
+async def high_water_marks(settings: Settings, topics: Collection[str]) -> dict[tuple[str, int], int]:
+    """The high-water mark of every (topic, partition), each from a fetch that was answered after this was called.
+
+    :raises OperatorError: when a topic is missing; :raises BrokerAwayError: when the broker does not answer in time.
+    """
+    counts = await partitions_of(settings, topics)
+    asked = [TopicPartition(topic, partition) for topic, count in counts.items() for partition in range(count)]
+    # A consumer of its own and without a group: its first fetches are all answered after now, whoever owns what.
+    consumer = AIOKafkaConsumer(**consumer_options(settings) | {"max_partition_fetch_bytes": 1, "fetch_max_bytes": 1})
+    try:
+        await consumer.start()
+        consumer.assign(asked)
+        for tp, end in (await consumer.end_offsets(asked)).items():
+            consumer.seek(tp, end)
+        async with asyncio.timeout(settings.kafka_timeout_s):
+            while any(consumer.highwater(tp) is None for tp in asked):
+                await consumer.getmany(timeout_ms=50)
+        return {(tp.topic, tp.partition): consumer.highwater(tp) for tp in asked}
+    except (KafkaError, OSError) as error:  # a time-out is an OSError
+        raise BrokerAwayError(f"the broker cannot tell how far its log reaches ({type(error).__name__})") from None
+    finally:
+        await consumer.stop()

@@ -1,0 +1,58 @@
+"""Waiting for the world: an outage ends as waiting, and nothing moves."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, stop_never
+from tenacity.wait import wait_random_exponential
+
+from sinks.errors import AwayError, CollisionError, StatementCancelledError
+
+log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
+
+
+async def patiently(action: Callable[[], Awaitable[Result]], *, give_up_after_s: float | None = None) -> Result:
+    """The result of `action`, tried again with jittered back-off (0 to 0.2, 0.4 … 10 s) while the world is away.
+
+    :param give_up_after_s: None waits for ever, as the services do.
+    :raises AwayError: when it gave up; whatever else `action` raises, at once.
+    """
+    waited = stop_never if give_up_after_s is None else stop_after_delay(give_up_after_s)
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type((AwayError, CollisionError, StatementCancelledError)),
+        wait=wait_random_exponential(multiplier=0.2, max=10),
+        stop=waited,
+        before_sleep=_tell,
+        reraise=True,
+    ):
+        with attempt:
+            return await action()
+    raise AssertionError("tenacity either returns or raises")
+
+
+async def before(stop: asyncio.Event, action: Callable[[], Awaitable[Result]]) -> Result | None:
+    """The result of `action`, or None when `stop` came first: then the action is cancelled, or never begun."""
+    if stop.is_set():
+        return None
+    working = asyncio.ensure_future(action())
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
+
+
+def _tell(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    seconds = state.next_action.sleep if state.next_action is not None else 0.0
+    if isinstance(error, CollisionError):
+        log.debug("another writer was first; reading again", error=str(error))
+    else:
+        log.warning("waiting", error=str(error), attempt=state.attempt_number, seconds=round(seconds, 1))

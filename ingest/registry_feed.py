@@ -1,0 +1,49 @@
+"""The registry topics as a source: device and patient states into the histories, in the order of their partitions."""
+
+from collections.abc import Callable
+
+from enrich.law import Law
+from ingest.store import Batch
+from schemas.envelope import NotUnderstood
+from schemas.judgement import Entry, Rejected
+from schemas.record import Record
+from schemas.states import About, State, understand_state
+from sinks.database import Database
+from sinks.ledger import move
+from sinks.readings import insert_rejections
+from sinks.registry import add_states
+
+Understand = Callable[[Record], State | NotUnderstood]
+
+
+async def store_states(batch: Batch, understand: Understand, *, database: Database) -> None:
+    """Add what the records tell to the registry, and set aside what they do not, together with the position.
+
+    :raises PositionMovedError: when the batch is no longer ours; :raises SinkError: as `sinks.errors` tells.
+    """
+    states: list[State] = []
+    rejected: list[Entry[Rejected]] = []
+    for record in batch.records:
+        told = understand(record)
+        if isinstance(told, State):
+            states.append(told)
+        else:
+            judgement = Rejected(told.reason, told.detail, payload=record.value or b"")
+            rejected.append(Entry(record.place, record.received_at, judgement))
+    async with database.transaction() as connection:
+        await move(connection, batch.moves)
+        await insert_rejections(connection, rejected, batch.sources)
+        if states:
+            await add_states(connection, states, batch.sources)
+
+
+def topic_state(record: Record, batch: Batch, *, devices_source: str, law: Law) -> State | NotUnderstood:
+    """The state that a record of one of the two registry topics tells."""
+    return understand_state(
+        About.DEVICE if record.place.source == devices_source else About.PATIENT,
+        record,
+        told_at=record.received_at or batch.sources[record.place.source].first_seen,
+        from_file=False,
+        max_bytes=law.max_bytes,
+        max_depth=law.max_depth,
+    )

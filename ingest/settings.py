@@ -1,0 +1,128 @@
+"""The settings: `READINGS_*` from the environment or a `.env` file, typed, checked at start, never printed.
+
+Any of them can be given as `READINGS_<NAME>_FILE`, the path of a file that holds the value: the way container
+platforms hand over secrets. A `READINGS_*` that nobody reads is refused, since it is most likely misspelt.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from enrich.law import Law
+
+PREFIX = "READINGS_"
+
+
+class SettingsError(ValueError):
+    """A setting is missing, wrong or unknown; the message names it and the rule, never its value."""
+
+
+class Settings(BaseSettings):
+    """What the operator decides. Each has its sentence here and in README's table of settings."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    database_url: SecretStr = Field(
+        description="PostgreSQL or TimescaleDB, `postgresql://user:password@host:port/name`."
+    )
+    database_timeout_s: float = Field(30, gt=0, description="How long one statement or connection attempt may take.")
+    kafka_bootstrap_servers: str = Field("localhost:9092", min_length=1, description="Brokers, `host:port,host:port`.")
+    kafka_group_id: str = Field("device-readings", min_length=1, description="Consumer group; replicas share it.")
+    kafka_timeout_s: float = Field(30, gt=0, description="How long one request to the broker may take.")
+    kafka_session_timeout_s: float = Field(
+        10, ge=1, description="A consumer that is silent for so long loses its partitions to the others."
+    )
+    raw_topic: str = Field("readings.raw", min_length=1, description="Topic of raw readings.")
+    devices_topic: str = Field("registry.devices", min_length=1, description="Topic of device states.")
+    patients_topic: str = Field("registry.patients", min_length=1, description="Topic of patient states.")
+    batch_records: int = Field(5_000, ge=1, le=100_000, description="Most records of one transaction.")
+    batch_bytes: int = Field(8_388_608, ge=1, description="Most bytes of one transaction; one record may exceed it.")
+    batch_age_ms: int = Field(200, ge=1, description="Longest wait for a batch to fill.")
+    registry_catch_up_s: float = Field(60, ge=0, description="Longest wait for the registry before readings are taken.")
+    connect_timeout_s: float = Field(30, gt=0, description="How long a command, other than the services, waits.")
+    shutdown_timeout_s: float = Field(8, gt=0, description="Time for the batch in hand after SIGTERM.")
+    blocked_statuses: Annotated[frozenset[str], NoDecode] = Field(
+        Law().blocked_statuses,
+        description="Device statuses that refuse readings, separated by commas. A law parameter.",
+    )
+    future_limit_h: float = Field(24, ge=0, le=8_760, description="Furthest a reading may lie ahead. A law parameter.")
+    earliest: datetime = Field(Law().earliest, description="Earliest plausible reading (RFC 3339). A law parameter.")
+    max_record_bytes: int = Field(
+        Law().max_bytes, ge=1_024, le=67_108_864, description="Largest record. A law parameter."
+    )
+    uszipcode_database: Path | None = Field(
+        None, description="A uszipcode database to ask instead of the packaged zip table; needs the extra `uszipcode`."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Form of the log lines on stderr.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://")
+        return value
+
+    @field_validator("blocked_statuses", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return frozenset(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+    @field_validator("earliest")
+    @classmethod
+    def _in_utc(cls, value: datetime) -> datetime:
+        if value.tzinfo is None:
+            raise ValueError("must tell its zone")
+        return value.astimezone(UTC)
+
+    @property
+    def law(self) -> Law:
+        """The parameters of the law that the operator may change."""
+        return Law(
+            blocked_statuses=self.blocked_statuses,
+            future_limit=timedelta(hours=self.future_limit_h),
+            earliest=self.earliest,
+            max_bytes=self.max_record_bytes,
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - `load` reads the environment, `_FILE` included
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def load(env_file: Path = Path(".env")) -> Settings:
+    """The settings of this process: the environment wins over `.env`.
+
+    :raises SettingsError: with one line that names each wrong setting.
+    """
+    given = {**dotenv_values(env_file), **os.environ}
+    ours = {name.removeprefix(PREFIX): value for name, value in given.items() if name.startswith(PREFIX) and value}
+    known = {name.upper() for name in Settings.model_fields}
+    for name in [name for name in ours if name.endswith("_FILE") and name.removesuffix("_FILE") in known]:
+        path = ours.pop(name)
+        assert path is not None
+        try:
+            ours[name.removesuffix("_FILE")] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{PREFIX}{name}: the file cannot be read ({type(error).__name__})") from None
+    if unknown := sorted(set(ours) - known):
+        raise SettingsError(f"{PREFIX}{unknown[0]}: no such setting")
+    try:
+        return Settings(**{name.lower(): value for name, value in ours.items()})  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = [
+            f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors(include_input=False)
+        ]
+        raise SettingsError("; ".join(faults)) from None

@@ -1,0 +1,154 @@
+"""The real servers that tests stand on, started once a session, and a fresh database or topic for each test."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from enrich.law import Law
+from enrich.zones import table_zones
+from ingest.demo.embedded_broker import EmbeddedBroker
+from ingest.demo.embedded_postgres_server import EmbeddedPostgres
+from ingest.law_parameters import adopt_parameters, parameters
+from sinks.database import Database
+from sinks.migrate import migrate
+
+# A record to produce: key, value, timestamp in ms, and the partition where the key is not to choose it.
+Given = tuple[bytes | None, bytes | None, int | None] | tuple[bytes | None, bytes | None, int | None, int | None]
+
+
+# --- servers: a test may stop, kill and start them; the next one finds them running --------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    # Against kill -9 of the server data stays whole without fsync: only the machine's own crash would lose it.
+    with EmbeddedPostgres(settings={"fsync": "off"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as server:
+        yield server
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def fresh_database(server: EmbeddedPostgres, template: str = "template1") -> AsyncIterator[str]:
+    """The URL of a new database, a copy of the template; nobody may be connected to the template meanwhile."""
+    await asyncio.to_thread(server.start)
+    name = f"test_{secrets.token_hex(6)}"
+    await execute(server.url, f'CREATE DATABASE {name} TEMPLATE "{template}"')
+    try:
+        yield urlsplit(server.url)._replace(path=f"/{name}").geturl()
+    finally:
+        await asyncio.to_thread(server.start)
+        await execute(server.url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def execute(url: str, statement: str) -> None:
+    """One statement on a connection of its own."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def database(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The URL of a fresh, empty database."""
+    async with fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """The name of a database with the schema: copied in a tenth of the time that migrating takes."""
+
+    name = "migrated_template"
+
+    async def make() -> None:
+        await execute(postgres_server.url, f"CREATE DATABASE {name}")
+        database = Database(urlsplit(postgres_server.url)._replace(path=f"/{name}").geturl(), timeout_s=30)
+        await migrate(database)
+        await adopt_parameters(database, parameters(Law(), table_zones()))
+        await database.close()
+
+    asyncio.run(make())
+    return name
+
+
+@pytest.fixture
+async def migrated(postgres_server: EmbeddedPostgres, migrated_template: str) -> AsyncIterator[str]:
+    """The URL of a fresh database with the schema and the law of the defaults."""
+    async with fresh_database(postgres_server, migrated_template) as url:
+        yield url
+
+
+# --- the broker -----------------------------------------------------------------------------------------------------
+
+
+class MakeTopics(Protocol):
+    """`raw, devices = await make_topics(raw=4, devices=1)`: partitions by name, unique topics in the order given."""
+
+    def __call__(self, **partitions: int) -> Awaitable[tuple[str, ...]]: ...
+
+
+class Produce(Protocol):
+    """`await produce(topic, [(key, value, timestamp_ms), …])`: stored in the order given, with acks=all.
+
+    Gives the (partition, offset) of each.
+    """
+
+    def __call__(self, topic: str, records: Iterable[Given]) -> Awaitable[list[tuple[int, int]]]: ...
+
+
+@pytest.fixture
+def make_topics(broker: EmbeddedBroker) -> MakeTopics:
+    async def make(**partitions: int) -> tuple[str, ...]:
+        await asyncio.to_thread(broker.start)
+        topics = {f"{name}-{secrets.token_hex(6)}": count for name, count in partitions.items()}
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+        await admin.start()
+        try:
+            answer = await admin.create_topics([NewTopic(topic, count, 1) for topic, count in topics.items()])
+            refused = [(topic, code) for topic, code, *_ in answer.topic_errors if code != 0]
+            assert not refused, f"the broker refused to create {refused}"
+        finally:
+            await admin.close()
+        return tuple(topics)
+
+    return make
+
+
+@pytest.fixture
+def produce(broker: EmbeddedBroker) -> Produce:
+    async def produce(topic: str, records: Iterable[Given]) -> list[tuple[int, int]]:
+        # Not idempotent, as Tansu knows no producer ids: a batch that is sent again may stand in the log twice.
+        producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap, acks="all", max_request_size=33_554_432)
+        await producer.start()
+        try:
+            sent = []
+            for key, value, timestamp_ms, *partition in records:
+                sent.append(
+                    await producer.send(
+                        topic, value, key, partition=partition[0] if partition else None, timestamp_ms=timestamp_ms
+                    )
+                )
+            stored = await asyncio.gather(*sent)
+        finally:
+            await producer.stop()
+        return [(record.partition, record.offset) for record in stored]
+
+    return produce
