@@ -10,7 +10,7 @@ from enrich.law import Law
 from enrich.offsets import offset_s
 from enrich.registry import PatientAsOf, Registry
 from schemas.envelope import NotUnderstood, understand
-from schemas.judgement import Accepted, Judgement, Rejected
+from schemas.judgement import Accepted, Entry, Judgement, Rejected
 from schemas.reading import Reading, canonical_envelope
 from schemas.reasons import Reason
 from schemas.record import Record
@@ -30,6 +30,48 @@ def judge(record: Record, *, first_seen: datetime, registry: Registry, law: Law)
         reason = Reason.TIMESTAMP_IMPLAUSIBLE
         return Rejected(reason, implausible, understood.kind, understood, payload=record.value or b"")
     return judge_reading(understood, received_at=record.received_at, registry=registry, law=law)
+
+
+def judge_again(entry: Entry[Judgement], *, first_seen: datetime, registry: Registry, law: Law) -> Entry[Judgement]:
+    """What becomes of a line of the ledger by what is known now, from the line itself; the same if nothing changed.
+
+    A line that rule 9 set aside is judged by rules 1 to 8, like any other: whom it gives way to is not asked here.
+    """
+    judgement, received_at = entry.judgement, entry.received_at
+    reading = judgement.reading
+    if isinstance(judgement, Rejected) and (reading is None or judgement.reason is Reason.TIMESTAMP_IMPLAUSIBLE):
+        if judgement.reason is Reason.UNSTORABLE:
+            return entry
+        given = Record(entry.place, received_at, judgement.payload)
+        again = judge(given, first_seen=first_seen, registry=registry, law=law)
+    else:
+        assert reading is not None
+        implausible = _implausible(reading, received_at or first_seen, law)
+        if implausible is not None:
+            reason, payload = Reason.TIMESTAMP_IMPLAUSIBLE, canonical_envelope(reading)
+            again = Rejected(reason, implausible, reading.kind, reading, payload=payload)
+        else:
+            again = judge_reading(reading, received_at=received_at, registry=registry, law=law)
+    return entry if again == judgement else Entry(entry.place, received_at, again)
+
+
+def unregistered_mentions(judgement: Judgement, registry: Registry) -> list[tuple[int, str | None, int | None]]:
+    """What an accepted reading names though the registry does not tell of it: (subject, identifier, patient).
+
+    Identifiers of nobody, and a patient who does not have the device. A later state of theirs touches this reading, and
+    would not be led to it by the device's own history.
+    """
+    if not isinstance(judgement, Accepted) or judgement.device_id is None:
+        return []
+    reading, device_id = judgement.reading, judgement.device_id
+    mentions: list[tuple[int, str | None, int | None]] = [
+        (device_id, value, None) for value in reading.identifiers_named if registry.owner(value) is None
+    ]
+    if reading.patient_id_named is not None:
+        holding = registry.device(device_id, at=reading.reading_timestamp)
+        if holding is None or holding.patient_id != reading.patient_id_named:
+            mentions.append((device_id, None, reading.patient_id_named))
+    return mentions
 
 
 def judge_reading(reading: Reading, *, received_at: datetime | None, registry: Registry, law: Law) -> Judgement:

@@ -87,13 +87,15 @@ class Registry:
     def _patient_timeline(self, states: Iterable[State]) -> _Timeline[PatientAsOf]:
         told = changes(states)
         zips, countries, customers = (history(told, name) for name in ("zipCode", "country", "customerId"))
-        moved_in = zips[0].effective_at if zips else None
+        first_zip = zips[0] if zips else None
         first_customer = next((said for said in customers if said.value is not None), None)
 
         def at(moment: datetime) -> PatientAsOf:
-            # The first state that says a zip code covers the time before it, country and all.
-            living = moment if moved_in is None else max(moment, moved_in)
-            answer = self._zones.of(_value(zips, living), _value(countries, living))
+            if first_zip is not None and moment < first_zip.effective_at:
+                # The first state that says a zip code covers the time before it, with the country of that moment.
+                answer = self._zones.of(first_zip.value, _value(countries, first_zip.effective_at))
+            else:
+                answer = self._zones.of(_value(zips, moment), _value(countries, moment))
             before = first_customer is not None and moment < first_customer.effective_at
             customer = first_customer.value if first_customer and before else _value(customers, moment)
             return PatientAsOf(answer.zone, customer)

@@ -9,6 +9,7 @@ import structlog
 
 from enrich.registry import Registry
 from enrich.zones import Zones
+from ingest.correct import correct
 from ingest.high_water import high_water_marks
 from ingest.kafka import KafkaSource, source_name
 from ingest.law_parameters import check_parameters, parameters
@@ -19,6 +20,7 @@ from ingest.store import Batch, Stored, store
 from schemas.envelope import NotUnderstood
 from schemas.record import Record
 from schemas.states import State
+from sinks.corrections import pending_corrections
 from sinks.database import Database
 from sinks.errors import PositionMovedError
 from sinks.ledger import positions
@@ -28,6 +30,7 @@ from sinks.registry import news_since
 log = structlog.get_logger(__name__)
 
 _TELL_EVERY_S = 10.0
+_LOOK_EVERY_S = 0.5
 
 
 async def follow(source: KafkaSource, store_batch: Callable[[Batch], Awaitable[None]], *, stop: asyncio.Event) -> None:
@@ -89,6 +92,7 @@ class Consumer:
                     tasks.create_task(self._end_by(deadline))
                     tasks.create_task(self._follow_registry())
                     tasks.create_task(self._follow_readings())
+                    tasks.create_task(self._correct())
                     if until_caught_up:
                         tasks.create_task(self._stop_when_caught_up())
         except TimeoutError:
@@ -115,14 +119,17 @@ class Consumer:
 
         topics = registry_topics(self._settings)
         group_id = f"{self._settings.kafka_group_id}-registry"
-        await self._follow(KafkaSource(self._settings, self._feed_database, topics, group_id=group_id), store_batch)
+        source = KafkaSource(self._settings, self._feed_database, topics, group_id=group_id, holds="registry")
+        await self._follow(source, store_batch)
 
     async def _follow_readings(self) -> None:
         async def store_batch(batch: Batch) -> None:
             self.tally.add(await store(batch, database=self._database, registry=self._registry, law=self._law))
 
         topics = [self._settings.raw_topic]
-        source = KafkaSource(self._settings, self._database, topics, group_id=self._settings.kafka_group_id)
+        source = KafkaSource(
+            self._settings, self._database, topics, group_id=self._settings.kafka_group_id, holds="readings"
+        )
         await self._follow(source, store_batch, first=self._registry_known)
 
     async def _follow(
@@ -151,6 +158,20 @@ class Consumer:
         devices, patients = self._registry.sizes
         log.info("registry known", devices=devices, patients=patients, version=self._registry.version)
 
+    async def _correct(self) -> None:
+        """Work off what late changes of the registry ask for; idle, learn of its changes within a second."""
+        database = database_of(self._settings, "corrections")
+
+        async def once() -> int:
+            return await correct(database=database, registry=self._registry, law=self._law)
+
+        try:
+            while not self._stop.is_set():
+                if not await patiently(once):
+                    await before(self._stop, lambda: asyncio.sleep(_LOOK_EVERY_S))
+        finally:
+            await database.close()
+
     async def _learn_registry(self) -> None:
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
             news = await news_since(connection, 0)
@@ -159,24 +180,25 @@ class Consumer:
     async def _stop_when_caught_up(self) -> None:
         topics = (*registry_topics(self._settings), self._settings.raw_topic)
         marks = await patiently(lambda: high_water_marks(self._settings, topics))
-        await before(self._stop, lambda: self._reached(marks))
+        await before(self._stop, lambda: self._reached(marks, corrected=True))
         self._stop.set()
 
-    async def _reached(self, marks: Mapping[tuple[str, int], int]) -> None:
-        """Wait until the positions in the database, whoever moves them, have reached `marks`."""
+    async def _reached(self, marks: Mapping[tuple[str, int], int], *, corrected: bool = False) -> None:
+        """Wait until the positions in the database, whoever moves them, have reached `marks`.
+
+        :param corrected: wait until no correction is pending, too.
+        """
         database = database_of(self._settings, "watching")
 
-        async def standing() -> dict[tuple[str, int], int]:
+        async def reached() -> bool:
             async with database.transaction() as connection:
-                return await positions(connection, {source_name(topic) for topic, _ in marks})
+                at = await positions(connection, {source_name(topic) for topic, _ in marks})
+                if any(at.get((source_name(topic), number), -1) < mark for (topic, number), mark in marks.items()):
+                    return False
+                return not corrected or await pending_corrections(connection) == 0
 
         try:
-            while True:
-                at = await patiently(standing)
-                if all(
-                    at.get((source_name(topic), partition), -1) >= mark for (topic, partition), mark in marks.items()
-                ):
-                    return
+            while not await patiently(reached):  # noqa: ASYNC110 - other processes move what is waited for
                 await asyncio.sleep(0.1)
         finally:
             await database.close()

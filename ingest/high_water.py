@@ -6,7 +6,7 @@ from collections.abc import Collection
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from ingest.kafka import BrokerAwayError, consumer_options, partitions_of
+from ingest.kafka import consumer_options, failure, partitions_of
 from ingest.settings import Settings
 
 
@@ -29,6 +29,6 @@ async def high_water_marks(settings: Settings, topics: Collection[str]) -> dict[
                 await consumer.getmany(timeout_ms=50)
         return {(tp.topic, tp.partition): consumer.highwater(tp) for tp in asked}
     except (KafkaError, OSError) as error:  # a time-out is an OSError
-        raise BrokerAwayError(f"the broker cannot tell how far its log reaches ({type(error).__name__})") from None
+        raise failure(error, "cannot tell how far its log reaches") from None
     finally:
         await consumer.stop()

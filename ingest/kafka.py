@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -19,19 +19,33 @@ from aiokafka.errors import (
     IllegalStateError,
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
+    KafkaUnavailableError,
     OffsetOutOfRangeError,
+    UnknownError,
+    UnrecognizedBrokerVersion,
 )
 
 from ingest.settings import Settings
 from ingest.store import Batch
 from schemas.record import Place, Record
 from sinks.database import Database
-from sinks.errors import AwayError, OperatorError
+from sinks.errors import AwayError, OperatorError, SinkError
 from sinks.ledger import Gap, Move, Source, begin_partition, open_source, positions
 
 log = structlog.get_logger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_MS = 253_402_300_799_999
+_AWAY = (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    KafkaUnavailableError,
+    UnknownError,
+    UnrecognizedBrokerVersion,
+    OSError,
+)
+"""What aiokafka does not call retriable although time mends it."""
 _COMMIT_EVERY_S, _COMMIT_WITHIN_S, _LEAVE_WITHIN_S = 1.0, 5.0, 3.0
 
 
@@ -42,6 +56,13 @@ def source_name(topic: str) -> str:
 
 class BrokerAwayError(AwayError):
     """The broker cannot be reached: wait, nothing moves."""
+
+
+def failure(error: KafkaError | OSError, what: str) -> SinkError:
+    """What an error of the broker means for us: to wait, or that a person has to mend something."""
+    away = isinstance(error, _AWAY) or error.retriable
+    kind = BrokerAwayError if away else OperatorError
+    return kind(f"the broker {what} ({type(error).__name__})")
 
 
 async def partitions_of(settings: Settings, topics: Collection[str]) -> dict[str, int]:
@@ -57,7 +78,7 @@ async def partitions_of(settings: Settings, topics: Collection[str]) -> dict[str
             raise OperatorError(f"the broker has no topic {missing[0]}; create it or name another in READINGS_*_TOPIC")
         described = await admin.describe_topics(list(topics))
     except (KafkaError, OSError) as error:
-        raise BrokerAwayError(f"the broker cannot be reached ({type(error).__name__})") from None
+        raise failure(error, "cannot be reached") from None
     finally:
         await admin.close()
     return {topic["topic"]: len(topic["partitions"]) for topic in described}
@@ -93,11 +114,20 @@ class KafkaSource:
     begins again at its position: what we hold in memory is never the truth.
     """
 
-    def __init__(self, settings: Settings, database: Database, topics: Collection[str], *, group_id: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        topics: Collection[str],
+        *,
+        group_id: str,
+        holds: Literal["readings", "registry"],
+    ) -> None:
         self._settings = settings
         self._database = database
         self._topics = tuple(topics)
         self._group_id = group_id
+        self._holds = holds
         self._sources: dict[str, Source] = {}
         self._next: dict[TopicPartition, int] = {}
         self._pending = _Pending()
@@ -126,7 +156,7 @@ class KafkaSource:
             await consumer.start()
         except (KafkaError, OSError) as error:
             await self.stop()
-            raise BrokerAwayError(f"the broker cannot be reached ({type(error).__name__})") from None
+            raise failure(error, "cannot be reached") from None
 
     async def stop(self) -> None:
         """Leave the group: politely if the broker answers within a moment, and without a trace if it does not."""
@@ -170,8 +200,8 @@ class KafkaSource:
                 await self._pass_over_truncated(error.args[0])
             except IllegalStateError:
                 self.reposition()  # revoked between two steps
-            except KafkaConnectionError as error:
-                raise BrokerAwayError(f"the broker cannot be reached ({type(error).__name__})") from None
+            except KafkaError as error:
+                raise failure(error, "cannot be read") from None
         batch, self._pending = self._pending.batch(self._sources), _Pending()
         return batch
 
@@ -191,7 +221,9 @@ class KafkaSource:
         async with self._database.transaction() as connection:
             for topic in {tp.topic for tp in unknown} - self._sources.keys():
                 name = source_name(topic)
-                self._sources[topic] = await open_source(connection, name, first_seen=datetime.now(UTC))
+                self._sources[topic] = await open_source(
+                    connection, name, first_seen=datetime.now(UTC), holds=self._holds
+                )
             known = await positions(connection, {source_name(tp.topic) for tp in unknown})
         new = [tp for tp in unknown if (source_name(tp.topic), tp.partition) not in known]
         if new:
@@ -211,7 +243,7 @@ class KafkaSource:
         try:
             beginnings: dict[TopicPartition, int] = await self._consumer.beginning_offsets(list(partitions))
         except KafkaError as error:
-            raise BrokerAwayError(f"the broker cannot tell its offsets ({type(error).__name__})") from None
+            raise failure(error, "cannot tell its offsets") from None
         return beginnings
 
     async def _pass_over_truncated(self, out_of_range: dict[TopicPartition, int]) -> None:
@@ -241,7 +273,7 @@ class KafkaSource:
                 if record.offset >= at:  # the broker gives whole batches, from before the place that was sought
                     self._pending.add(tp, record)
                     self._next[tp] = record.offset + 1
-        for tp, at in self._next.items():
+        for tp, at in list(self._next.items()):
             # The broker's own markers are never given to us: behind the last record the position alone tells of them.
             reached = await self._consumer.position(tp)
             if reached > at:
@@ -303,10 +335,8 @@ class _Pending:
         self._gaps: dict[TopicPartition, list[Gap]] = {}
 
     def add(self, tp: TopicPartition, record: ConsumerRecord[bytes, bytes]) -> None:
-        received_at = None if record.timestamp < 0 else _EPOCH + timedelta(milliseconds=record.timestamp)
-        self.records.append(
-            Record(Place(source_name(tp.topic), tp.partition, record.offset), received_at, record.value)
-        )
+        place = Place(source_name(tp.topic), tp.partition, record.offset)
+        self.records.append(Record(place, _instant(record.timestamp), record.value))
         self._bytes += len(record.value or b"")
         self._reach(tp, record.offset, record.offset + 1)
 
@@ -339,6 +369,11 @@ class _Pending:
             self._began = time.monotonic()
         self._expected.setdefault(tp, offset)
         self._next[tp] = next_offset
+
+
+def _instant(timestamp_ms: int) -> datetime | None:
+    """A record's timestamp; with CreateTime it is whatever a sender wrote, so it is cut to what a datetime can hold."""
+    return None if timestamp_ms < 0 else _EPOCH + timedelta(milliseconds=min(timestamp_ms, _LATEST_MS))
 
 
 def _partition(move: Move) -> TopicPartition:

@@ -5,8 +5,8 @@ from enrich.offsets import tzdb_version
 from enrich.zones import Zones
 from ingest.settings import SettingsError
 from schemas.kinds import Kind
+from sinks.corrections import queue_everything
 from sinks.database import Database
-from sinks.errors import OperatorError
 
 
 def parameters(law: Law, zones: Zones) -> dict[str, str]:
@@ -44,21 +44,12 @@ async def check_parameters(database: Database, ours: dict[str, str]) -> None:
 
 
 async def adopt_parameters(database: Database, ours: dict[str, str]) -> list[str]:
-    """Make ours the standing parameters; the names of those that changed.
-
-    :raises OperatorError: when readings were judged with others already.
-    """
+    """Make ours the standing parameters, and queue all that was judged with others; the names of those that changed."""
     standing = await standing_parameters(database)
     changed = sorted(name for name in ours.keys() | standing.keys() if ours.get(name) != standing.get(name))
     async with database.transaction() as connection:
-        judged = await connection.fetchval(
-            "SELECT EXISTS (SELECT FROM source_positions WHERE next_offset > first_offset)"
-        )
-        if changed and standing and judged:
-            raise OperatorError(
-                f"law parameter {changed[0]} has changed, but readings were judged with {standing.get(changed[0])}, and"
-                " judging them all again is not supported yet; restore the parameter"
-            )
+        if changed and standing:
+            await queue_everything(connection)
         await connection.execute("DELETE FROM law_parameters")
         await connection.executemany("INSERT INTO law_parameters VALUES ($1, $2)", sorted(ours.items()))
     return changed

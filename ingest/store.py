@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from enrich.judge import judge
+from enrich.judge import judge, unregistered_mentions
 from enrich.law import Law
 from enrich.rank import rank, ranked_by_key, reason_beside, set_aside
 from enrich.registry import Registry
@@ -18,6 +18,7 @@ from sinks.readings import (
     change_reasons,
     insert_readings,
     insert_rejections,
+    note_mentions,
     remove_readings,
     set_aside_under,
     standing_readings,
@@ -52,11 +53,12 @@ async def store(batch: Batch, *, database: Database, registry: Registry, law: La
         seen = batch.sources[record.place.source].first_seen
         return Entry(record.place, record.received_at, judge(record, first_seen=seen, registry=registry, law=law))
 
+    judged_with = registry.version  # the registry may learn, for a correction, before our transaction begins
     entries = [judged(record) for record in batch.records]
     async with database.transaction() as connection:
         await move(connection, batch.moves)
-        if await share_registry(connection) > registry.version:
-            news = await news_since(connection, registry.version)
+        if await share_registry(connection) > judged_with:
+            news = await news_since(connection, judged_with)
             registry.learn(news.states, news.owners, version=news.version)
             pairs = zip(batch.records, entries, strict=True)
             entries = [judged(record) if touches(news, entry.judgement) else entry for record, entry in pairs]
@@ -64,6 +66,7 @@ async def store(batch: Batch, *, database: Database, registry: Registry, law: La
         winners, set_aside_now = await first_received(connection, accepted, batch.sources)
         await insert_readings(connection, winners, batch.sources)
         await insert_rejections(connection, [*rejected, *set_aside_now], batch.sources)
+        await note_mentions(connection, mentions(winners, registry))
     return Stored(winners, [*rejected, *set_aside_now])
 
 
@@ -87,6 +90,12 @@ async def first_received(
         await remove_readings(connection, giving_way, sources)
         await follow_winners(connection, {key: by_key[key][0] for key in (gone.judgement.key for gone in giving_way)})
     return winners, others
+
+
+def mentions(entries: Iterable[Entry[Judgement]], registry: Registry) -> list[tuple[int, str | None, int | None]]:
+    """What readings that are stored name though the registry does not tell of it, each once."""
+    named = (mention for entry in entries for mention in unregistered_mentions(entry.judgement, registry))
+    return list(dict.fromkeys(named))
 
 
 async def follow_winners(connection: Connection, winners: Mapping[ReadingKey, Entry[Accepted]]) -> None:

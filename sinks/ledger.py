@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sinks.database import Connection
 from sinks.errors import PositionMovedError
@@ -36,11 +36,13 @@ class Move(NamedTuple):
     gaps: Sequence[Gap] = ()
 
 
-async def open_source(connection: Connection, name: str, *, first_seen: datetime) -> Source:
-    """The source by that name; `first_seen` is kept if it is new."""
-    row = await connection.fetchrow(sql("open_source"), name, first_seen)
+async def open_source(
+    connection: Connection, name: str, *, first_seen: datetime, holds: Literal["readings", "registry"] = "readings"
+) -> Source:
+    """The source by that name; the rest is kept if it is new."""
+    row = await connection.fetchrow(sql("open_source"), name, first_seen, holds)
     if row is None:  # another process entered it between the two halves of the statement
-        row = await connection.fetchrow(sql("open_source"), name, first_seen)
+        row = await connection.fetchrow(sql("open_source"), name, first_seen, holds)
     assert row is not None
     return Source(row["source_id"], name, row["first_seen"])
 

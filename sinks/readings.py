@@ -5,9 +5,11 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-from schemas.judgement import Accepted, Entry, ReadingKey, Rejected
+from schemas.envelope import understand
+from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected
 from schemas.kinds import Kind
 from schemas.reading import MEASURES, Reading
+from schemas.reasons import Reason
 from schemas.record import Place
 from sinks.database import Connection
 from sinks.errors import CollisionError
@@ -52,6 +54,9 @@ REJECTION_COLUMNS: Final = (
     "patient_id_named",
     "payload",
 )
+
+
+_NOT_UNDERSTOOD: Final = frozenset({Reason.MALFORMED, Reason.UNKNOWN_READING_TYPE, Reason.INVALID, Reason.UNSTORABLE})
 
 
 class SetAside(NamedTuple):
@@ -123,6 +128,75 @@ async def change_reasons(connection: Connection, changed: Sequence[tuple[SetAsid
     """Give each of them its new reason."""
     rows = [(line.source_id, *line.place, reason) for line, reason in changed]
     await connection.execute(sql("change_reasons"), *map(list, zip(*rows, strict=True)))
+
+
+class Loaded(NamedTuple):
+    """Lines of the ledger as they stand, and the sources that they came from."""
+
+    entries: list[Entry[Judgement]]
+    sources: dict[str, Source]
+
+
+async def load_readings(connection: Connection, statement: str, *arguments: Any) -> Loaded:
+    """The readings that a statement finds: every column of `readings`, and its source."""
+    rows = await connection.fetch(sql(statement), *arguments)
+    return Loaded([_entry(row) for row in rows], _sources(rows))
+
+
+async def load_rejections(connection: Connection, statement: str, *arguments: Any) -> Loaded:
+    """The rejections that a statement finds: every column of `rejections`, `reason_word`, and its source."""
+    rows = await connection.fetch(sql(statement), *arguments)
+    return Loaded([_rejected_entry(row) for row in rows], _sources(rows))
+
+
+async def candidates(connection: Connection, keys: Iterable[ReadingKey]) -> tuple[Loaded, Loaded]:
+    """What stands, and what rule 9 set aside, under `keys`; nobody else changes them until the transaction ends."""
+    asked = _columns(sorted(keys))
+    standing = await load_readings(connection, "candidates_standing", *asked)
+    return standing, await load_rejections(connection, "candidates_set_aside", *asked)
+
+
+async def remove_rejections(
+    connection: Connection, entries: Sequence[Entry[Judgement]], sources: Mapping[str, Source]
+) -> None:
+    """Take lines out of `rejections`: they become readings, or are set aside for another reason.
+
+    :raises CollisionError: when one of them is not there any more.
+    """
+    places = [(sources[entry.place.source].source_id, *entry.place[1:]) for entry in entries]
+    status = await connection.execute(sql("remove_rejections"), *map(list, zip(*places, strict=True)))
+    if status != f"DELETE {len(entries)}":
+        raise CollisionError("a line that was to be judged again has changed meanwhile")
+
+
+async def note_mentions(connection: Connection, mentions: Sequence[tuple[int, str | None, int | None]]) -> None:
+    """Note which identifiers and patients readings of a subject name although the registry does not tell of it."""
+    if mentions:
+        await connection.execute(sql("note_mentions"), *map(list, zip(*mentions, strict=True)))
+
+
+def _sources(rows: Iterable[asyncpg.Record]) -> dict[str, Source]:
+    return {row["source"]: Source(row["source_id"], row["source"], row["first_seen"]) for row in rows}
+
+
+def _rejected_entry(row: asyncpg.Record) -> Entry[Judgement]:
+    reason = Reason(row["reason_word"])
+    reading = None
+    if reason not in _NOT_UNDERSTOOD:
+        understood = understand(row["payload"], max_bytes=len(row["payload"]), max_depth=64)
+        assert isinstance(understood, Reading), "what was understood once is kept in a form that is"
+        reading = understood
+    rejected = Rejected(
+        reason,
+        row["detail"],
+        None if row["reading_type"] is None else Kind(row["reading_type"]),
+        reading,
+        row["device_id"],
+        row["patient_id"],
+        row["customer_id"],
+        payload=row["payload"],
+    )
+    return Entry(Place(row["source"], row["source_partition"], row["source_offset"]), row["received_at"], rejected)
 
 
 def _columns(keys: Sequence[ReadingKey]) -> list[list[Any]]:

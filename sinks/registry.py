@@ -8,6 +8,7 @@ from pydantic_core import to_json
 
 from schemas.record import Place
 from schemas.states import About, State, says_from_json
+from sinks.corrections import queue_identifiers, queue_states
 from sinks.database import Connection
 from sinks.ledger import Source
 from sinks.statements import sql
@@ -70,7 +71,10 @@ def _aware(moment: datetime) -> datetime:
 
 
 async def add_states(connection: Connection, states: Sequence[State], sources: Mapping[str, Source]) -> int:
-    """Add states to the histories, alone with the registry until the transaction ends; the version they make."""
+    """Add states to the histories, alone with the registry until the transaction ends; the version they make.
+
+    What they may touch of what is stored is queued with them, in the same transaction, to be judged again.
+    """
     await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
     version: int = await connection.fetchval("UPDATE registry_version SET version = version + 1 RETURNING version")
     for about in About:
@@ -97,5 +101,11 @@ async def add_states(connection: Connection, states: Sequence[State], sources: M
         for identifier in state.identifiers
     ]
     if claims:
+        named = list({claim[0] for claim in claims})
+        before = {row["identifier"]: row["device_id"] for row in await connection.fetch(sql("owners_of"), named)}
         await connection.execute(sql("claim_identifiers"), *map(list, zip(*claims, strict=True)), version)
+        after = {row["identifier"]: row["device_id"] for row in await connection.fetch(sql("owners_of"), named)}
+        claimed = [name for name in named if before.get(name) != after[name]]
+        await queue_identifiers(connection, {name: before.get(name) for name in claimed}, version)
+    await queue_states(connection, states, version)
     return version

@@ -393,3 +393,13 @@ def test_fields_are_taken_one_by_one_absent_says_nothing_and_null_says_none() ->
     known = registry(device(patientId=7, customerId=1), device(patientId=None, told=at("2026-02-01"), offset=1))
     judgement = accepted(envelope(), known)
     assert (judgement.patient_id, judgement.customer_id) == (None, 1)
+
+
+def test_of_two_first_zip_codes_the_earlier_told_covers_the_time_before_and_the_later_the_time_from_then_on() -> None:
+    moment = "2026-02-01T00:00:00Z"
+    known = registry(
+        patient(7, zipCode="85001", effectiveAt=moment, told=at("2026-03-02"), offset=1),
+        patient(7, zipCode="19137", effectiveAt=moment, told=at("2026-03-01"), offset=2),
+    )
+    before, after = (accepted(envelope(patientId=7, taken=at(day)), known) for day in ("2026-01-01", "2026-02-01"))
+    assert (before.patient_time_zone, after.patient_time_zone) == ("America/New_York", "America/Phoenix")

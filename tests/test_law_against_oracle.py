@@ -12,6 +12,7 @@ from enrich.law import Law
 from enrich.offsets import offset_s
 from enrich.registry import Registry
 from enrich.zones import table_zones
+from ingest.correct import correct
 from ingest.store import Batch, store
 from schemas.envelope import NotUnderstood
 from schemas.record import Place, Record
@@ -59,7 +60,10 @@ def by_oracle(given: History) -> oracle.Store:
 
 
 async def stored(url: str, given: History, seed: int) -> tuple[dict[Any, Any], dict[Any, Any]]:
-    """What the real store holds after the registry, then the records in a random order of partitions and batches."""
+    """What the real store holds when registry and records came in a random order of partitions and batches.
+
+    Corrections are worked off now and then, in pages of a few lines, and to the end at last.
+    """
     rng = Random(seed)
     database = Database(url, timeout_s=30)
     registry = Registry(table_zones())
@@ -71,15 +75,23 @@ async def stored(url: str, given: History, seed: int) -> tuple[dict[Any, Any], d
     async with database.transaction() as connection:
         names = {place.source for place in (*states, *raw)}
         sources = {name: await open_source(connection, name, first_seen=first_seen(name)) for name in sorted(names)}
-        await add_states(connection, list(states.values()), sources)
     partitions: dict[tuple[str, int], list[Record]] = {}
     for place in sorted(raw):
         partitions.setdefault((place.source, place.partition), []).append(raw[place])
     async with database.transaction() as connection:
         for (name, partition), records in partitions.items():
             await begin_partition(connection, sources[name], partition, records[0].place.offset)
-    while partitions:
-        taken = rng.sample(sorted(partitions), k=rng.randint(1, len(partitions)))
+    telling = rng.sample(sorted(states.values(), key=lambda s: s.place), k=len(states))
+    late = rng.random()  # how much of the registry comes behind the readings
+    while partitions or telling:
+        if telling and (not partitions or rng.random() > late):
+            count = rng.randint(1, 5)
+            async with database.transaction() as connection:
+                await add_states(connection, telling[:count], sources)
+            telling = telling[count:]
+        if rng.random() < 0.2:
+            await correct(database=database, registry=registry, law=LAW, page=rng.randint(1, 7))
+        taken = rng.sample(sorted(partitions), k=rng.randint(min(1, len(partitions)), len(partitions)))
         batch, moves = [], []
         for key in taken:
             records = partitions[key][: rng.randint(1, 6)]
@@ -89,7 +101,10 @@ async def stored(url: str, given: History, seed: int) -> tuple[dict[Any, Any], d
             batch += records
             if not partitions[key]:
                 del partitions[key]
-        await store(Batch(batch, moves, sources), database=database, registry=registry, law=LAW)
+        if batch:
+            await store(Batch(batch, moves, sources), database=database, registry=registry, law=LAW)
+    while await correct(database=database, registry=registry, law=LAW, page=rng.randint(1, 7)):
+        pass
     readings = await rows(database, "readings", READING_COLUMNS, sources.values())
     rejections = await rows(database, "rejections", REJECTION_COLUMNS, sources.values())
     await database.close()

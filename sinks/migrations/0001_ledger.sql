@@ -4,7 +4,8 @@ CREATE TABLE sources (
     source_id  integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- "C": places order by code point, on every machine alike.
     source     text COLLATE "C" NOT NULL UNIQUE,
-    first_seen timestamptz NOT NULL DEFAULT now()
+    first_seen timestamptz NOT NULL DEFAULT now(),
+    holds      text NOT NULL CHECK (holds IN ('readings', 'registry'))
 );
 COMMENT ON TABLE sources IS 'Where records come from: kafka:<topic> or archive:<hash of the decompressed content>.';
 
