@@ -5,6 +5,7 @@ platforms hand over secrets. A `READINGS_*` that nobody reads is refused, since 
 """
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,12 +31,14 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(
         description="PostgreSQL or TimescaleDB, `postgresql://user:password@host:port/name`."
     )
-    database_timeout_s: float = Field(30, gt=0, description="How long one statement or connection attempt may take.")
+    database_timeout_s: float = Field(
+        30, gt=0, le=86_400, description="How long one statement or connection attempt may take."
+    )
     kafka_bootstrap_servers: str = Field("localhost:9092", min_length=1, description="Brokers, `host:port,host:port`.")
     kafka_group_id: str = Field("device-readings", min_length=1, description="Consumer group; replicas share it.")
-    kafka_timeout_s: float = Field(30, gt=0, description="How long one request to the broker may take.")
+    kafka_timeout_s: float = Field(30, gt=0, le=86_400, description="How long one request to the broker may take.")
     kafka_session_timeout_s: float = Field(
-        10, ge=1, description="A consumer that is silent for so long loses its partitions to the others."
+        10, ge=1, le=1_800, description="A consumer that is silent for so long loses its partitions to the others."
     )
     raw_topic: str = Field("readings.raw", min_length=1, description="Topic of raw readings.")
     devices_topic: str = Field("registry.devices", min_length=1, description="Topic of device states.")
@@ -43,9 +46,13 @@ class Settings(BaseSettings):
     batch_records: int = Field(5_000, ge=1, le=100_000, description="Most records of one transaction.")
     batch_bytes: int = Field(8_388_608, ge=1, description="Most bytes of one transaction; one record may exceed it.")
     batch_age_ms: int = Field(200, ge=1, description="Longest wait for a batch to fill.")
-    registry_catch_up_s: float = Field(60, ge=0, description="Longest wait for the registry before readings are taken.")
-    connect_timeout_s: float = Field(30, gt=0, description="How long a command, other than the services, waits.")
-    shutdown_timeout_s: float = Field(8, gt=0, description="Time for the batch in hand after SIGTERM.")
+    registry_catch_up_s: float = Field(
+        60, ge=0, le=86_400, description="Longest wait for the registry before readings are taken."
+    )
+    connect_timeout_s: float = Field(
+        30, gt=0, le=86_400, description="How long a command, other than the services, waits."
+    )
+    shutdown_timeout_s: float = Field(8, gt=0, le=86_400, description="Time for the batch in hand after SIGTERM.")
     blocked_statuses: Annotated[frozenset[str], NoDecode] = Field(
         Law().blocked_statuses,
         description="Device statuses that refuse readings, separated by commas. A law parameter.",
@@ -107,16 +114,8 @@ def load(env_file: Path = Path(".env")) -> Settings:
 
     :raises SettingsError: with one line that names each wrong setting.
     """
-    given = {**dotenv_values(env_file), **os.environ}
-    ours = {name.removeprefix(PREFIX): value for name, value in given.items() if name.startswith(PREFIX) and value}
     known = {name.upper() for name in Settings.model_fields}
-    for name in [name for name in ours if name.endswith("_FILE") and name.removesuffix("_FILE") in known]:
-        path = ours.pop(name)
-        assert path is not None
-        try:
-            ours[name.removesuffix("_FILE")] = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{PREFIX}{name}: the file cannot be read ({type(error).__name__})") from None
+    ours = {**_given(dotenv_values(env_file), known), **_given(os.environ, known)}
     if unknown := sorted(set(ours) - known):
         raise SettingsError(f"{PREFIX}{unknown[0]}: no such setting")
     try:
@@ -126,3 +125,14 @@ def load(env_file: Path = Path(".env")) -> Settings:
             f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors(include_input=False)
         ]
         raise SettingsError("; ".join(faults)) from None
+
+
+def _given(told: Mapping[str, str | None], known: set[str]) -> dict[str, str]:
+    """What one place tells of ours, by name without the prefix, with the files read that it names."""
+    ours = {name.removeprefix(PREFIX): value for name, value in told.items() if name.startswith(PREFIX) and value}
+    for name in [name for name in ours if name.endswith("_FILE") and name.removesuffix("_FILE") in known]:
+        try:
+            ours[name.removesuffix("_FILE")] = Path(ours.pop(name)).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{PREFIX}{name}: the file cannot be read ({type(error).__name__})") from None
+    return ours

@@ -1,0 +1,64 @@
+"""README says everything that a user can set, call or meet, and nothing that is not there."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic_core import PydanticUndefined
+from typer.main import get_command
+
+from ingest.cli.app import app
+from ingest.cli.zone import NO_ZONE_WORDS
+from ingest.settings import PREFIX, Settings
+from schemas.kinds import Kind
+from schemas.reasons import Reason
+from sinks.migrate import migrations
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def shown(default: object) -> str:
+    match default:
+        case None:
+            return "none"
+        case frozenset():
+            return f"`{','.join(sorted(default))}`"
+        case _ if default is PydanticUndefined:
+            return "required"
+        case _ if hasattr(default, "isoformat"):
+            return f"`{default.isoformat().replace('+00:00', 'Z')}`"
+        case _:
+            return f"`{default}`"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_has_its_default_and_its_sentence(name: str) -> None:
+    setting = Settings.model_fields[name]
+    assert f"| `{PREFIX}{name.upper()}` | {shown(setting.default)} | {setting.description} |" in README
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_its_sentence(reason: Reason) -> None:
+    assert f"| `{reason}` | {reason.sentence} |" in README
+
+
+@pytest.mark.parametrize("reason", NO_ZONE_WORDS)
+def test_every_reason_for_having_no_zone_has_its_sentence(reason: object) -> None:
+    assert f"| `{reason}` | {NO_ZONE_WORDS[reason]} |" in README
+
+
+def test_every_command_is_there_and_no_other() -> None:
+    root = get_command(app)
+    commands = set()
+    for name, command in root.commands.items():
+        subcommands = getattr(command, "commands", None)
+        commands |= {f"{name} {sub}" for sub in subcommands} if subcommands else {name}
+    told = set(re.findall(r"^\| `readings ([a-z]+(?: [a-z]+)?)", README, flags=re.MULTILINE))
+    assert told == commands
+
+
+def test_every_kind_table_and_view_is_named() -> None:
+    made = re.findall(r"CREATE (?:TABLE|VIEW) (\w+)", "".join(migration.sql for migration in migrations()))
+    internal = {"registry_version", "device_changes", "patient_changes"}
+    for name in [*(f"{kind}" for kind in Kind), *(set(made) - internal)]:
+        assert f"`{name}`" in README, name
