@@ -246,16 +246,24 @@ class KafkaSource:
             raise failure(error, "cannot tell its offsets") from None
         return beginnings
 
+    async def _ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        try:
+            ends: dict[TopicPartition, int] = await self._consumer.end_offsets(list(partitions))
+        except KafkaError as error:
+            raise failure(error, "cannot tell its offsets") from None
+        return ends
+
     async def _pass_over_truncated(self, out_of_range: dict[TopicPartition, int]) -> None:
         """Offsets that retention deleted before we took them are a gap, noted and told; beyond the end is no place."""
         beginnings = await self._beginnings(out_of_range)
-        for tp, beginning in beginnings.items():
-            at = self._next.get(tp)
-            if at is None or at != out_of_range[tp]:
+        ends = await self._ends(out_of_range)
+        for tp, at in out_of_range.items():
+            beginning = beginnings[tp]
+            if self._next.get(tp) != at or at == beginning:
                 continue
             if at > beginning:
                 raise OperatorError(
-                    f"position {at} of {tp.topic} partition {tp.partition} lies beyond the log's end:"
+                    f"position {at} of {tp.topic} partition {tp.partition} lies beyond the log's end, {ends[tp]}:"
                     " the wrong cluster, or a broker restored from a backup"
                 )
             log.warning("records were deleted before they were taken", topic=tp.topic, partition=tp.partition,

@@ -1,0 +1,192 @@
+"""Every command, with the help that is enough to use it."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from enrich.offsets import tzdb_version
+from enrich.zones import table_zones
+from ingest.cli.demo import demo
+from ingest.cli.ledger import explain_one, verify_all
+from ingest.cli.registry import registry_app
+from ingest.cli.status import print_status
+from ingest.cli.zone import answer_stream, show_zone, write_uszipcode
+from ingest.consume import Consumer, database_of
+from ingest.law_parameters import adopt_parameters, parameters
+from ingest.logs import set_up_logs
+from ingest.patience import patiently
+from ingest.settings import Settings, SettingsError, load
+from ingest.zip_zones import zones_of
+from sinks.errors import SchemaError, SinkError
+from sinks.migrate import migrate as bring_up_schema
+
+app = typer.Typer(
+    name="readings",
+    help="Device readings from Kafka to TimescaleDB: each stored once, right and explainable.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Result = TypeVar("Result")
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+
+def main() -> None:
+    """The entry point of the command `readings`."""
+    try:
+        app()
+    except (SettingsError, SchemaError) as error:
+        _say(f"readings: {error}")
+        sys.exit(WRONG_USAGE)
+    except SinkError as error:
+        _say(f"readings: {error}")
+        sys.exit(FAILED)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"device-readings {version('device-readings')}")
+        typer.echo(f"tzdb {tzdb_version()}")
+        typer.echo(f"zip table {table_zones().version}")
+        raise typer.Exit
+
+
+@app.callback()
+def readings(
+    _version_asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Product, tzdb and zip table.")
+    ] = False,
+) -> None:
+    """Device readings from Kafka to TimescaleDB: each stored once, right and explainable.
+
+    Settings come from the environment (READINGS_…) or a .env file; see .env.example.
+    """
+
+
+app.command()(demo)
+app.add_typer(registry_app, name="registry")
+app.command("verify")(verify_all)
+app.command("explain")(explain_one)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema up to this version. Doing it twice changes nothing; two at once take turns."""
+    settings = _settings()
+
+    async def run() -> list[str]:
+        database = database_of(settings, "migrate")
+        try:
+            applied = await _in_time(settings, lambda: bring_up_schema(database))
+            ours = parameters(settings.law, zones_of(settings.uszipcode_database))
+            changed = await adopt_parameters(database, ours)
+        finally:
+            await database.close()
+        return [f"applied {name}" for name in applied] + [f"law parameter adopted: {name}" for name in changed]
+
+    for line in asyncio.run(run()) or ["nothing to do: the schema is up to date"]:
+        typer.echo(line)
+
+
+@app.command()
+def consume(
+    until_caught_up: Annotated[
+        bool,
+        typer.Option("--until-caught-up", help="End with 0 when all that the topics hold at the start is stored."),
+    ] = False,
+) -> None:
+    """Take readings from Kafka and store them, until SIGTERM (exit 0) or SIGINT (exit 130).
+
+    The registry topics are followed first. While the database or the broker is away it waits and nothing moves; what
+    was not stored is taken again. Any number of replicas share the partitions.
+    """
+    settings = _settings()
+
+    async def run() -> int:
+        stop = asyncio.Event()
+        code = _stop_on_signals(stop)
+        consumer = Consumer(settings, zones_of(settings.uszipcode_database), stop)
+        await consumer.run(until_caught_up=until_caught_up)
+        return code()
+
+    raise typer.Exit(asyncio.run(run()))
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
+    """How things stand: schema, law, registry, how far each source is taken and how far behind, rejections by reason.
+
+    Exit 1 when the database cannot be reached in time, 2 when it has no schema. A broker that is away is only said.
+    """
+    print_status(_settings(), as_json=as_json)
+
+
+UszipcodeDatabase = Annotated[
+    Path | None,
+    typer.Option(
+        "--uszipcode", envvar="READINGS_USZIPCODE_DATABASE", help="Ask this uszipcode database, not the zip table."
+    ),
+]
+
+
+@app.command()
+def zone(
+    zip_code: Annotated[str, typer.Argument(metavar="ZIP", help="A zip code, or - to read CSV lines `zip,instant`.")],
+    at: Annotated[str | None, typer.Option("--at", metavar="T", help="RFC 3339; now, when not given.")] = None,
+    country: Annotated[str | None, typer.Option(help="As in a patient's address; the US, when not given.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, or one a line.")] = False,
+    uszipcode: UszipcodeDatabase = None,
+) -> None:
+    """The time zone of a zip code: zone, offset, how sure that is, and the next change of offset.
+
+    With `-` it reads CSV lines `zip,instant` from standard input and answers one JSON object a line: zip, zone,
+    offset_s, quality (exact, straddles, contested, none), and a reason when none; a bad line is answered by an error.
+    """
+    zones = zones_of(uszipcode)
+    if zip_code == "-":
+        raise typer.Exit(answer_stream(sys.stdin.buffer, sys.stdout, zones=zones))
+    raise typer.Exit(show_zone(zip_code, at=at, country=country, as_json=as_json, zones=zones))
+
+
+@app.command()
+def uszipcode(path: Annotated[Path, typer.Argument(help="The file to write; one that exists is not touched.")]) -> None:
+    """Write the zip table as a SQLite database of uszipcode's schema."""
+    raise typer.Exit(write_uszipcode(path))
+
+
+def _stop_on_signals(stop: asyncio.Event) -> Callable[[], int]:
+    """The first SIGTERM or SIGINT asks to stop, the second ends at once; gives the exit code that is due."""
+    received: list[signal.Signals] = []
+
+    def on(number: signal.Signals) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, on, number)
+    return lambda: INTERRUPTED if signal.SIGINT in received else 0
+
+
+def _settings() -> Settings:
+    settings = load()
+    set_up_logs(settings.log_format, settings.log_level)
+    return settings
+
+
+async def _in_time(settings: Settings, action: Callable[[], Awaitable[Result]]) -> Result:
+    """The result of `action`, waiting for the database no longer than `connect_timeout_s`."""
+    return await patiently(action, give_up_after_s=settings.connect_timeout_s)
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
