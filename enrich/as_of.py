@@ -42,3 +42,21 @@ def as_of(said: Sequence[Said], at: datetime) -> Said | None:
     """The last of `said` that is effective by `at`."""
     found = bisect_right(said, at, key=attrgetter("effective_at"))
     return said[found - 1] if found else None
+
+
+def home(zips: Sequence[Said], countries: Sequence[Said], at: datetime) -> tuple[Said | None, Said | None]:
+    """A patient's zip code and country: the first state that says a zip code covers the time before it, with both."""
+    if zips and at < zips[0].effective_at:
+        return zips[0], as_of(countries, zips[0].effective_at)
+    return as_of(zips, at), as_of(countries, at)
+
+
+def customer_of_patient(customers: Sequence[Said], at: datetime) -> Said | None:
+    """A patient's customer: the first that is known covers the time before it."""
+    first = next((said for said in customers if said.value is not None), None)
+    return first if first is not None and at < first.effective_at else as_of(customers, at)
+
+
+def value_of(said: Said | None) -> Any:
+    """What was said, or None."""
+    return None if said is None else said.value

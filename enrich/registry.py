@@ -3,9 +3,9 @@
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from enrich.as_of import Said, as_of, changes, history
+from enrich.as_of import Said, as_of, changes, customer_of_patient, history, home, value_of
 from enrich.zones import Zones
 from schemas.states import About, State
 from schemas.wire import EARLIEST_INSTANT
@@ -87,18 +87,10 @@ class Registry:
     def _patient_timeline(self, states: Iterable[State]) -> _Timeline[PatientAsOf]:
         told = changes(states)
         zips, countries, customers = (history(told, name) for name in ("zipCode", "country", "customerId"))
-        first_zip = zips[0] if zips else None
-        first_customer = next((said for said in customers if said.value is not None), None)
 
         def at(moment: datetime) -> PatientAsOf:
-            if first_zip is not None and moment < first_zip.effective_at:
-                # The first state that says a zip code covers the time before it, with the country of that moment.
-                answer = self._zones.of(first_zip.value, _value(countries, first_zip.effective_at))
-            else:
-                answer = self._zones.of(_value(zips, moment), _value(countries, moment))
-            before = first_customer is not None and moment < first_customer.effective_at
-            customer = first_customer.value if first_customer and before else _value(customers, moment)
-            return PatientAsOf(answer.zone, customer)
+            answer = self._zones.of(*map(value_of, home(zips, countries, moment)))
+            return PatientAsOf(answer.zone, value_of(customer_of_patient(customers, moment)))
 
         return _timeline(at, zips, countries, customers)
 
@@ -110,10 +102,10 @@ def _device_timeline(states: Iterable[State]) -> _Timeline[DeviceAsOf]:
 
     def at(moment: datetime) -> DeviceAsOf:
         return DeviceAsOf(
-            _value(statuses, moment),
-            bool(_value(disabled, moment)),
-            _value(patients, moment),
-            _value(customers, moment),
+            value_of(as_of(statuses, moment)),
+            bool(value_of(as_of(disabled, moment))),
+            value_of(as_of(patients, moment)),
+            value_of(as_of(customers, moment)),
         )
 
     return _timeline(at, *histories)
@@ -122,8 +114,3 @@ def _device_timeline(states: Iterable[State]) -> _Timeline[DeviceAsOf]:
 def _timeline(at: Callable[[datetime], Value], *histories: list[Said]) -> _Timeline[Value]:
     moments = tuple(sorted({said.effective_at for values in histories for said in values}))
     return _Timeline(moments, (at(EARLIEST_INSTANT), *map(at, moments)))
-
-
-def _value(said: list[Said], at: datetime) -> Any:
-    found = as_of(said, at)
-    return None if found is None else found.value

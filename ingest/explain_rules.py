@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from enrich.as_of import Said, as_of, changes, history
+from enrich.as_of import Said, as_of, changes, customer_of_patient, history, home, value_of
 from enrich.law import Law
+from enrich.offsets import offset_s
 from enrich.registry import Registry
 from enrich.zones import Zones
 from ingest.explanation import By, Step, said
-from ingest.registry_lookup import patient_as_of
 from schemas.judgement import Accepted, Judgement
 from schemas.reading import Reading
 from schemas.reasons import Reason
@@ -168,11 +168,11 @@ def _rule_7(walked: Walk) -> Reason | None:
         whose = "nobody's" if walked.patient_id is None else f"patient {walked.patient_id}'s"
         steps.append(Step(7, f"As of {said(taken)}, when it was taken, the device was {whose}.", _by(holder)))
     device_customer = _device_says(walked, "customerId", walked.moment)
-    patient_customer = _patient_says(walked, "customerId", walked.moment)
+    patient_customer = _patient_customer(walked)
     for whose, customer in (("device", device_customer), ("patient", patient_customer)):
         if customer is not None:
             steps.append(Step(7, _customer(whose, customer, walked.moment), _by(customer)))
-    of_device, of_patient = _value(device_customer), _value(patient_customer)
+    of_device, of_patient = value_of(device_customer), value_of(patient_customer)
     walked.customer_id = of_patient if of_device is None else of_device
     if reading.patient_id_named is not None and of_patient is not None and of_patient != walked.customer_id:
         steps.append(Step(7, "Device and named patient are of different customers."))
@@ -185,19 +185,19 @@ def _rule_8(walked: Walk) -> None:
         walked.steps.append(Step(8, "Without a patient there is no zone."))
         return
     taken = walked.reading.reading_timestamp
-    found = patient_as_of(walked.known.patients[walked.patient_id], at=taken, zones=walked.zones)
-    for name, word in (("zipCode", "zip code"), ("country", "country")):
-        decided = found.fields[name]
+    lived = _home(walked.known.patients[walked.patient_id], taken)
+    for word, decided in zip(("zip code", "country"), lived, strict=True):
         if decided is not None:
             covers = decided.effective_at > taken
             which = "the first that was said, which covers the time before" if covers else "the last said by then"
             told = f"The patient's {word} as of {said(taken)} is {which}."
             walked.steps.append(Step(8, told, _by(decided)))
-    answer, walked.offset_s = found.home
+    answer = walked.zones.of(*map(value_of, lived))
     walked.zone = answer.zone
     if walked.zone is None:
         walked.steps.append(Step(8, f"The patient has no zone then: {answer.reason}."))
         return
+    walked.offset_s = offset_s(walked.zone, taken)
     offset = f"its offset at {said(taken)} was {walked.offset_s} s"
     walked.steps.append(Step(8, f"The zone of that is {walked.zone} ({answer.quality}); {offset}."))
 
@@ -213,10 +213,16 @@ def _device_says(walked: Walk, name: str, at: datetime) -> Said | None:
     return as_of(history(changes(walked.known.devices[walked.device_id]), name), at)
 
 
-def _patient_says(walked: Walk, name: str, at: datetime) -> Said | None:
+def _patient_customer(walked: Walk) -> Said | None:
     if walked.patient_id is None:
         return None
-    return patient_as_of(walked.known.patients[walked.patient_id], at=at, zones=walked.zones).fields[name]
+    customers = history(changes(walked.known.patients[walked.patient_id]), "customerId")
+    return customer_of_patient(customers, walked.moment)
+
+
+def _home(states: Sequence[State], at: datetime) -> tuple[Said | None, Said | None]:
+    told = changes(states)
+    return home(history(told, "zipCode"), history(told, "country"), at)
 
 
 def _by(decided: Said | None) -> By | None:
@@ -227,7 +233,3 @@ def _claim(owned: Owned, states: Iterable[State]) -> By | None:
     """The state that an identifier is a device's by."""
     told = next((state for state in states if state.place == owned.place), None)
     return None if told is None else By(told.place, told.effective_at, told.recorded_at)
-
-
-def _value(decided: Said | None) -> int | None:
-    return None if decided is None else decided.value

@@ -18,7 +18,9 @@ async def high_water_marks(settings: Settings, topics: Collection[str]) -> dict[
     counts = await partitions_of(settings, topics)
     asked = [TopicPartition(topic, partition) for topic, count in counts.items() for partition in range(count)]
     # A consumer of its own and without a group: its first fetches are all answered after now, whoever owns what.
-    consumer = AIOKafkaConsumer(**consumer_options(settings) | {"max_partition_fetch_bytes": 1, "fetch_max_bytes": 1})
+    # They ask for what lies behind the end, and need not wait for it.
+    only_the_mark = {"max_partition_fetch_bytes": 1, "fetch_max_bytes": 1, "fetch_max_wait_ms": 10}
+    consumer = AIOKafkaConsumer(**consumer_options(settings) | only_the_mark)
     try:
         await consumer.start()
         consumer.assign(asked)

@@ -6,7 +6,7 @@ for the lag tools and never read by us.
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Collection, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import (
     IllegalStateError,
+    InvalidSessionTimeoutError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
@@ -60,9 +61,22 @@ class BrokerAwayError(AwayError):
 
 def failure(error: KafkaError | OSError, what: str) -> SinkError:
     """What an error of the broker means for us: to wait, or that a person has to mend something."""
+    if isinstance(error, InvalidSessionTimeoutError):
+        return OperatorError(
+            "the broker grants no session of READINGS_KAFKA_SESSION_TIMEOUT_S"
+            " (see its group.min.session.timeout.ms and group.max.session.timeout.ms)"
+        )
     away = isinstance(error, _AWAY) or error.retriable
     kind = BrokerAwayError if away else OperatorError
     return kind(f"the broker {what} ({type(error).__name__})")
+
+
+def beyond_the_end(topic: str, partition: int, at: int, end: int) -> OperatorError:
+    """What to stop with: going on there would pass over what comes before it."""
+    return OperatorError(
+        f"position {at} of {topic} partition {partition} lies beyond the log's end, {end}:"
+        " the wrong cluster, or a broker restored from a backup"
+    )
 
 
 async def partitions_of(settings: Settings, topics: Collection[str]) -> dict[str, int]:
@@ -90,6 +104,8 @@ def connection_options(settings: Settings) -> dict[str, Any]:
         "bootstrap_servers": settings.kafka_bootstrap_servers,
         "request_timeout_ms": int(settings.kafka_timeout_s * 1000),
         "client_id": "device-readings",
+        # How long a new partition, or a topic that was deleted, may go unnoticed: five minutes unless told.
+        "metadata_max_age_ms": 10_000,
     }
 
 
@@ -131,6 +147,7 @@ class KafkaSource:
         self._sources: dict[str, Source] = {}
         self._next: dict[TopicPartition, int] = {}
         self._pending = _Pending()
+        self._assignments = self._assignments_looked_at = 0
         self._committed_at = 0.0
         self._committing: asyncio.Task[None] | None = None
         self._consumer: Any = None  # an AIOKafkaConsumer from start to stop
@@ -170,6 +187,7 @@ class KafkaSource:
     def park(self, assigned: Collection[TopicPartition]) -> None:
         """Hold newly assigned partitions still until their positions are read; called before anything is fetched."""
         self.reposition()
+        self._assignments += 1
         if self._consumer is not None:
             for tp in assigned:
                 self._consumer.pause(tp)
@@ -184,8 +202,13 @@ class KafkaSource:
         """The next batch: when it is full by count or bytes, or has become old; waits while there is nothing.
 
         :raises AwayError: when the database or the broker is away; calling again goes on.
+        :raises OperatorError: when a topic is gone, or a position lies beyond its log's end.
         """
         while not self._pending.ready(self._settings):
+            if (now := self._assignments) != self._assignments_looked_at:
+                # A topic that was deleted is taken from us in silence, and its partitions are nobody's.
+                await partitions_of(self._settings, self._topics)
+                self._assignments_looked_at = now
             await self._find_positions()
             if not self._next:
                 await asyncio.sleep(0.05)
@@ -227,7 +250,7 @@ class KafkaSource:
             known = await positions(connection, {source_name(tp.topic) for tp in unknown})
         new = [tp for tp in unknown if (source_name(tp.topic), tp.partition) not in known]
         if new:
-            beginnings = await self._beginnings(new)
+            beginnings = await _told(self._consumer.beginning_offsets(new))
             async with self._database.transaction() as connection:
                 for tp in new:
                     await begin_partition(connection, self._sources[tp.topic], tp.partition, beginnings[tp])
@@ -239,33 +262,16 @@ class KafkaSource:
                 self._consumer.seek(tp, self._next[tp])
                 self._consumer.resume(tp)
 
-    async def _beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        try:
-            beginnings: dict[TopicPartition, int] = await self._consumer.beginning_offsets(list(partitions))
-        except KafkaError as error:
-            raise failure(error, "cannot tell its offsets") from None
-        return beginnings
-
-    async def _ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        try:
-            ends: dict[TopicPartition, int] = await self._consumer.end_offsets(list(partitions))
-        except KafkaError as error:
-            raise failure(error, "cannot tell its offsets") from None
-        return ends
-
     async def _pass_over_truncated(self, out_of_range: dict[TopicPartition, int]) -> None:
         """Offsets that retention deleted before we took them are a gap, noted and told; beyond the end is no place."""
-        beginnings = await self._beginnings(out_of_range)
-        ends = await self._ends(out_of_range)
+        beginnings = await _told(self._consumer.beginning_offsets(list(out_of_range)))
+        ends = await _told(self._consumer.end_offsets(list(out_of_range)))
         for tp, at in out_of_range.items():
             beginning = beginnings[tp]
             if self._next.get(tp) != at or at == beginning:
                 continue
             if at > beginning:
-                raise OperatorError(
-                    f"position {at} of {tp.topic} partition {tp.partition} lies beyond the log's end, {ends[tp]}:"
-                    " the wrong cluster, or a broker restored from a backup"
-                )
+                raise beyond_the_end(tp.topic, tp.partition, at, ends[tp])
             log.warning("records were deleted before they were taken", topic=tp.topic, partition=tp.partition,
                         first_offset=at, next_offset=beginning)  # fmt: skip
             self._pending.pass_over(tp, Gap(at, beginning, "truncated"))
@@ -303,6 +309,14 @@ class _Forget(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carr
         # Fetching begins at our first await, not when this returns: first everything is held still.
         self._source.park(assigned)
         log.info("partitions taken", partitions=_named(assigned))
+
+
+async def _told(asking: Awaitable[dict[TopicPartition, int]]) -> dict[TopicPartition, int]:
+    """Where logs begin or end, by the broker's answer."""
+    try:
+        return await asking
+    except KafkaError as error:
+        raise failure(error, "cannot tell its offsets") from None
 
 
 async def _commit(consumer: Any, offsets: dict[TopicPartition, int]) -> None:

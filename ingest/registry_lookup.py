@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from enrich.as_of import Said, as_of, changes, history
+from enrich.as_of import Said, as_of, changes, customer_of_patient, history, home, value_of
 from enrich.law import Law
 from enrich.zones import ZipAnswer, Zones, offset_s
 from schemas.reasons import Reason
@@ -63,9 +63,9 @@ async def find_device(database: Database, device_id: int, *, at: datetime, law: 
     told = changes(states)
     fields = {name: as_of(history(told, name), at) for name in DEVICE_FIELDS}
     refuses = None
-    if _value(fields["currentStatus"]) in law.blocked_statuses:
+    if value_of(fields["currentStatus"]) in law.blocked_statuses:
         refuses = Reason.DEVICE_DECOMMISSIONED
-    elif _value(fields["disabledReadings"]):
+    elif value_of(fields["disabledReadings"]):
         refuses = Reason.READINGS_DISABLED
     return DeviceFound(fields, len(states), owned, refuses)
 
@@ -81,14 +81,8 @@ def patient_as_of(states: Sequence[State], *, at: datetime, zones: Zones) -> Pat
     """As rules 7 and 8 take them: the first zip code, country and all, and the first customer cover the time before."""
     recorded = changes(states)
     told = {name: history(recorded, name) for name in PATIENT_FIELDS}
-    living = max(at, told["zipCode"][0].effective_at) if told["zipCode"] else at
-    fields = {name: as_of(told[name], living if name in ("zipCode", "country") else at) for name in PATIENT_FIELDS}
-    first_customer = next((said for said in told["customerId"] if said.value is not None), None)
-    if first_customer is not None and at < first_customer.effective_at:
-        fields["customerId"] = first_customer
-    answer = zones.of(_value(fields["zipCode"]), _value(fields["country"]))
+    fields = {name: as_of(told[name], at) for name in PATIENT_FIELDS}
+    fields["zipCode"], fields["country"] = home(told["zipCode"], told["country"], at)
+    fields["customerId"] = customer_of_patient(told["customerId"], at)
+    answer = zones.of(value_of(fields["zipCode"]), value_of(fields["country"]))
     return PatientFound(fields, len(states), Home(answer, None if answer.zone is None else offset_s(answer.zone, at)))
-
-
-def _value(said: Said | None) -> object:
-    return None if said is None else said.value

@@ -63,22 +63,26 @@ async def store(batch: Batch, *, database: Database, registry: Registry, law: La
             pairs = zip(batch.records, entries, strict=True)
             entries = [judged(record) if touches(news, entry.judgement) else entry for record, entry in pairs]
         accepted, rejected = told_apart(entries)
-        winners, set_aside_now = await first_received(connection, accepted, batch.sources)
-        await insert_readings(connection, winners, batch.sources)
-        await insert_rejections(connection, [*rejected, *set_aside_now], batch.sources)
+        winners, outranked, sources = await first_received(connection, accepted, batch.sources)
+        await insert_readings(connection, winners, sources)
+        await insert_rejections(connection, [*rejected, *outranked], sources)
         await note_mentions(connection, mentions(winners, registry))
-    return Stored(winners, [*rejected, *set_aside_now])
+    return Stored(winners, [*rejected, *outranked])
 
 
 async def first_received(
     connection: Connection, accepted: Iterable[Entry[Accepted]], sources: Mapping[str, Source]
-) -> tuple[list[Entry[Accepted]], list[Entry[Rejected]]]:
-    """Rule 9 against what stands: the readings to store, and those set aside. What gives way is taken out already."""
+) -> tuple[list[Entry[Accepted]], list[Entry[Rejected]], Mapping[str, Source]]:
+    """Rule 9 against what stands: the readings to store, those set aside, and the sources of both.
+
+    What gives way, to a reading of this or another source, is taken out already.
+    """
     by_key = ranked_by_key(accepted)
     standing = await standing_readings(connection, by_key)
+    sources = {**sources, **standing.sources}
     winners, giving_way, others = [], [], []
     for key, newcomers in by_key.items():
-        incumbent = standing.get(key)
+        incumbent = standing.by_key.get(key)
         ranked = newcomers if incumbent is None else sorted([incumbent, *newcomers], key=rank)
         first = ranked[0]
         if first is not incumbent:
@@ -89,7 +93,7 @@ async def first_received(
     if giving_way:
         await remove_readings(connection, giving_way, sources)
         await follow_winners(connection, {key: by_key[key][0] for key in (gone.judgement.key for gone in giving_way)})
-    return winners, others
+    return winners, others, sources
 
 
 def mentions(entries: Iterable[Entry[Judgement]], registry: Registry) -> list[tuple[int, str | None, int | None]]:

@@ -30,8 +30,6 @@ _BY_BYTES: Final = frozenset(
     {Reason.MALFORMED, Reason.UNKNOWN_READING_TYPE, Reason.INVALID, Reason.TIMESTAMP_IMPLAUSIBLE}
 )
 _SET_ASIDE: Final = frozenset({Reason.DUPLICATE, Reason.CONFLICTING_DUPLICATE})
-_UNTOLD: Final = frozenset({"payload", "identifiers_named"})
-"""Columns whose values are not told."""
 
 
 class Judges(NamedTuple):
@@ -52,8 +50,9 @@ async def check_readings(
         for line, accepted in page:
             entry: Entry[Judgement] = Entry(line.place, line.received_at, accepted)
             again = judge_again(entry, first_seen=line.source.first_seen, registry=judges.registry, law=judges.law)
-            _compare(readings, line, again)
-            mentions |= dict.fromkeys(unregistered_mentions(again.judgement, judges.registry), line.place)
+            if again is not entry or accepted.key.subject != line.row["subject"]:
+                _compare(readings, line, again)
+            mentions |= dict.fromkeys(unregistered_mentions(accepted, judges.registry), line.place)
         for mention in sorted(await mentions_lacking(connection, list(mentions)), key=mentions.__getitem__):
             subject, identifier, patient_id = mention
             named = f"patient {patient_id}" if identifier is None else f"identifier {identifier}"
@@ -77,22 +76,20 @@ async def check_rejections(
     async for page in rejections_scanned(connection, tallies, sample):
         competing: list[tuple[Line, Entry[Accepted]]] = []
         for line in page:
-            if line.columns["reason"] == Reason.UNSTORABLE:
+            if line.row["reason"] == Reason.UNSTORABLE:
                 continue  # the database refused it: no rule of the law did
             judgement = _judged(line, judges)
-            if isinstance(judgement, Accepted) and line.columns["reason"] in _SET_ASIDE:
+            if isinstance(judgement, Accepted) and line.row["reason"] in _SET_ASIDE:
                 competing.append((line, Entry(line.place, line.received_at, judgement)))
             elif judgement is None:
-                refused.found(
-                    _where(line.place), "payload", f"no reading can be understood, but {line.columns['reason']}"
-                )
+                refused.found(_where(line.place), "payload", f"no reading can be understood, but {line.row['reason']}")
             else:
                 _compare(refused, line, Entry(line.place, line.received_at, judgement))
         standing = await standing_under(connection, {entry.judgement.key for _, entry in competing})
         for line, entry in competing:
             winner = standing.get(entry.judgement.key)
             if winner is None:
-                outranked.found(_where(line.place), "reason", f"{line.columns['reason']}, but no reading has its key")
+                outranked.found(_where(line.place), "reason", f"{line.row['reason']}, but no reading has its key")
             elif rank(entry) < rank(winner):
                 outranked.found(_where(line.place), "reason", f"ranks before the reading {_where(winner.place)}")
             else:
@@ -106,11 +103,10 @@ async def check_rejections(
 def _judged(line: Line, judges: Judges) -> Judgement | None:
     """What the payload comes to by rules 1 to 8; None where it should be understood and is not."""
     received_at, first_seen = line.received_at, line.source.first_seen
-    payload = line.columns["payload"]
-    reason = Reason(line.columns["reason"])
+    payload = line.row["payload"]
+    reason = Reason(line.row["reason"])
     if reason in _BY_BYTES:
-        value = None if payload == b"" and line.columns["detail"] == "null value" else payload
-        record = Record(line.place, received_at, value)
+        record = Record(line.place, received_at, payload)
         return judge(record, first_seen=first_seen, registry=judges.registry, law=judges.law)
     reading = understand(payload, max_bytes=len(payload), max_depth=judges.law.max_depth)
     if not isinstance(reading, Reading):
@@ -121,22 +117,20 @@ def _judged(line: Line, judges: Judges) -> Judgement | None:
 
 def _compare(check: Check, line: Line, again: Entry[Judgement]) -> None:
     """Note each column that would be another one. A row of one table that belongs into the other differs as a whole."""
+    columns = line.columns
     match again.judgement:
-        case Accepted() if "reason" in line.columns:
-            check.found(_where(line.place), "reason", f"{line.columns['reason']}, but it should be a reading")
+        case Accepted() if "reason" in columns:
+            check.found(_where(line.place), "reason", f"{line.row['reason']}, but it should be a reading")
             return
-        case Rejected(reason=reason) if "reason" not in line.columns:
+        case Rejected(reason=reason) if "reason" not in columns:
             check.found(_where(line.place), None, f"a reading, but it should be a rejection: {reason}")
             return
     expected = columns_of(again, line.source)
-    unlike = [name for name, stands in line.columns.items() if stands != expected[name]]
+    unlike = [name for name, stands in columns.items() if stands != expected[name]]
     for number, name in enumerate(unlike):
-        stands, should_be = (
-            ("another", "what the reading names") if name in _UNTOLD else (line.columns[name], expected[name])
-        )
-        check.found(
-            _where(line.place), name, f"{_said(stands)}, but should be {_said(should_be)}", counting=number == 0
-        )
+        says = f"{_said(columns[name])}, but should be {_said(expected[name])}"
+        told = "not in its canonical form" if name == "payload" else says
+        check.found(_where(line.place), name, told, counting=number == 0)
 
 
 def _said(value: object) -> str:

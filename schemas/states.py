@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from schemas.envelope import NotUnderstood
@@ -46,7 +46,7 @@ class PatientMessage(_State):
     """Any subset of what is kept of a patient; names, birth date and contacts are dropped at the door."""
 
     patient_id: Id
-    external_identifier: Annotated[str, Field(max_length=255)] | None = None
+    external_identifier: str | None = None
     zip_code: str | None = None
     country: str | None = None
     customer_id: Id | None = None

@@ -1,5 +1,6 @@
 """JSON, numbers and times as the contract reads them (design: "Numbers and times", rule 1 of the law)."""
 
+import re
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any, Final
@@ -25,8 +26,8 @@ def parse_object(value: bytes | None, *, max_bytes: int, max_depth: int) -> dict
 
     :raises MalformedError: for anything else: rule 1 of the law, told apart in the message.
     """
-    if value is None:
-        raise MalformedError("null value")
+    if not value:
+        raise MalformedError("no bytes")  # a null value; it is kept as no bytes, and judged again as such
     if len(value) > max_bytes:
         raise MalformedError(f"larger than {max_bytes} bytes")
     try:
@@ -36,43 +37,29 @@ def parse_object(value: bytes | None, *, max_bytes: int, max_depth: int) -> dict
         raise MalformedError("not one UTF-8 JSON object") from None
     if not isinstance(document, dict):
         raise MalformedError("not one UTF-8 JSON object")
-    # Counting brackets bounds the depth from above and is nearly free; only what exceeds it is walked.
-    if value.count(b"{") + value.count(b"[") > max_depth and _deeper_than(document, max_depth):
+    # Both are asked of the bytes, since what a repeated key overwrites is no longer in the document. Counting brackets
+    # bounds the depth from above and is nearly free; only what exceeds it is followed.
+    if value.count(b"{") + value.count(b"[") > max_depth and _deeper_than(value, max_depth):
         raise MalformedError(f"nested deeper than {max_depth}")
-    if b"\\u0000" in value and _holds_nul(document):
+    if b"\\u0000" in value and _NUL.search(value):
         raise MalformedError("a string holds NUL")
     return document
 
 
-def _deeper_than(document: object, limit: int) -> bool:
-    level = [document]
-    for _ in range(limit):
-        level = [child for node in level for child in _children(node) if isinstance(child, dict | list)]
-        if not level:
-            return False
-    return True
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""The escape, and not a backslash that is itself escaped before `u0000`."""
 
 
-def _holds_nul(document: object) -> bool:
-    waiting = [document]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, str) and "\x00" in node:
+def _deeper_than(value: bytes, limit: int) -> bool:
+    """Whether valid JSON nests deeper."""
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", value)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > limit:
             return True
-        if isinstance(node, dict):
-            waiting.extend(node)
-        waiting.extend(_children(node))
     return False
-
-
-def _children(node: object) -> list[object]:
-    match node:
-        case dict():
-            return list(node.values())
-        case list():
-            return node
-        case _:
-            return []
 
 
 class WholeNumber:
@@ -86,7 +73,8 @@ class WholeNumber:
         return core_schema.union_schema(
             [
                 core_schema.int_schema(strict=True, ge=self.least, le=self.most),
-                core_schema.chain_schema([core_schema.float_schema(strict=True), bounded]),
+                # From 2**53 on a double no longer tells a whole number from its neighbours: an id would be another's.
+                core_schema.chain_schema([core_schema.float_schema(strict=True, gt=-(2.0**53), lt=2.0**53), bounded]),
             ],
             mode="left_to_right",
             custom_error_type="whole_number",

@@ -13,6 +13,8 @@ from sinks.errors import OperatorError, SchemaError, translated
 
 _LOCK = 7_205_759_403_792_793  # pg_advisory_lock: two `readings migrate` at once take turns
 
+_MIGRATION_TIMEOUT_S = 86_400.0  # a migration rewrites what there is: the time-out of a statement is not for it
+
 _CREATE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     number     integer PRIMARY KEY,
@@ -55,7 +57,7 @@ async def migrate(database: Database) -> list[str]:
             await connection.execute(_CREATE)
             for migration in await _missing(connection):
                 async with connection.transaction():
-                    await connection.execute(migration.sql, timeout=None)
+                    await connection.execute(migration.sql, timeout=_MIGRATION_TIMEOUT_S)
                     await connection.execute(
                         "INSERT INTO schema_migrations (number, name, sha256) VALUES ($1, $2, $3)",
                         migration.number,

