@@ -54,6 +54,8 @@ CREATE TABLE readings (
     CHECK (subject = coalesce(device_id, -patient_id))
 );
 CREATE UNIQUE INDEX readings_key ON readings (subject, reading_type, reading_timestamp);
+-- What became of one record: places grow as rows do, so a few pages tell where to look.
+CREATE INDEX readings_by_place ON readings USING brin (source_id, source_partition, source_offset);
 COMMENT ON TABLE readings IS 'Accepted readings, each once. What was set aside is in rejections.';
 COMMENT ON COLUMN readings.subject IS 'The device, or minus the patient where the reading names no device: with kind and time the one unique key. Never updated.';
 COMMENT ON COLUMN readings.reading_timestamp IS 'When the reading was taken (UTC instant).';
