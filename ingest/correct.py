@@ -82,7 +82,7 @@ async def rearrange(connection: Connection, touched: Loaded, registry: Registry,
         held = {entry.place: entry for entry in (*standing.entries, *aside.entries)}
         if any(key in keys and place not in held for place, line in lines.items() for key in [line.old_key]):
             raise CollisionError("a line that was to be judged again has changed meanwhile")
-        lines = {place: Line(entry, again(entry)) for place, entry in held.items()} | lines
+        lines |= {place: Line(entry, again(entry)) for place, entry in held.items() if place not in lines}
         known |= keys
     moved = list(_moves(lines.values()))
     olds, news = [line.old for line in moved], [line.new for line in moved]

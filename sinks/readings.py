@@ -125,7 +125,7 @@ async def set_aside_under(connection: Connection, keys: Iterable[ReadingKey]) ->
             row["source_id"],
             (row["source_partition"], row["source_offset"]),
             row["reason"],
-            ReadingKey(row["subject"], Kind(row["reading_type"]), row["reading_timestamp"]),
+            ReadingKey(row["subject"], Kind(row["reading_type"]), row["reading_timestamp"].replace(tzinfo=UTC)),
             row["payload"],
         )
         for row in await connection.fetch(sql("set_aside_under"), *_columns(sorted(keys)))
@@ -269,7 +269,7 @@ def _rejection_row(entry: Entry[Rejected], sources: Mapping[str, Source]) -> tup
 def _entry(row: asyncpg.Record) -> Entry[Accepted]:
     reading = Reading(
         kind=Kind(row["reading_type"]),
-        reading_timestamp=row["reading_timestamp"],
+        reading_timestamp=row["reading_timestamp"].replace(tzinfo=UTC),
         device_id_named=row["device_id_named"],
         identifiers_named=tuple(row["identifiers_named"] or ()),
         patient_id_named=row["patient_id_named"],

@@ -667,9 +667,6 @@ async def test_whatever_comes_out_can_be_stored(
     await holds(pipeline, given_records)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the last microsecond of 9999 comes back from PostgreSQL as infinity, without zone"
-)
 async def test_a_reading_at_the_end_of_time_can_be_read_again(pipeline: Pipeline) -> None:
     """`LATEST_INSTANT` stands for every instant beyond it; a record timestamp in microseconds is cut to that day too."""
     received = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)

@@ -72,6 +72,7 @@ class Found:
     states_without_rows: Spent = field(default_factory=Spent)
     of_which_queueing_s: float = 0.0
     longest_registry_batch_s: float = 0.0
+    learning_them_all_at_once: Spent = field(default_factory=Spent)
     live_alone: Waits | None = None
     live_beside_correction: Waits | None = None
     live_beside_another_replica: Waits | None = None
@@ -265,6 +266,8 @@ async def run(server: EmbeddedPostgres, *, readings: int, states: int) -> Found:
     found.of_which_queueing_s = round(found.of_which_queueing_s, 2)
     found.longest_registry_batch_s = round(found.longest_registry_batch_s, 2)
     assert await clinic.left() == 0
+    with measured(found.learning_them_all_at_once, server):  # what a live batch would wait for that came first
+        await correct(database=corrections, registry=clinic.registry, law=LAW)
 
     ends = time.perf_counter() + 5
     found.live_alone = await live(clinic, lambda: time.perf_counter() > ends)
