@@ -2,23 +2,29 @@
 # constraints.txt names. A second run finds the stamp and starts at once.
 
 PYTHON ?= python3
+SECONDS ?= 600
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
+# Most tests wait for servers and not for a processor; those on Apache Kafka share one worker.
+SIDE_BY_SIDE := --numprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench constraints clean
+.PHONY: help demo test test-all check bench chaos constraints clean
 
 help:  ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name words; do \
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name words; do \
 		printf 'make %-12s %s\n' "$$name" "$$words"; done
 
 demo: $(DEMO)  ## Start a broker and a database, send readings through, show what became of them
 	@$(BIN)/readings demo
 
-test: $(DEV)  ## Run every everyday test
-	@$(BIN)/python -m pytest
+test: $(DEV)  ## Run every everyday test, a few minutes
+	@$(BIN)/python -m pytest -m 'not thorough' $(SIDE_BY_SIDE)
+
+test-all: $(DEV)  ## Run every test there is, as CI does: Apache Kafka throughout, 500 histories, a short chaos
+	@HISTORIES=500 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 check: $(DEV)  ## Lint, format, types, and which package may import which
 	$(BIN)/ruff check .
@@ -28,6 +34,9 @@ check: $(DEV)  ## Lint, format, types, and which package may import which
 
 bench: $(DEV)  ## Run the benchmarks of tests/bench
 	@$(BIN)/python -m tests.bench
+
+chaos: $(DEV)  ## Kill, stop and restart everything for SECONDS (600), then check every row; SEED=… repeats the dice
+	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 constraints:  ## Write constraints.txt anew: the newest versions that pyproject.toml allows
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \

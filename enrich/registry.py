@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from enrich.as_of import Said, as_of, changes, customer_of_patient, history, home, value_of
 from enrich.zones import Zones
@@ -42,11 +42,15 @@ class _Timeline(NamedTuple, Generic[Value]):
 _NO_PATIENT = PatientAsOf()
 
 
+NOTHING_LEARNT: Final = -1
+"""The version before the first that a database has."""
+
+
 class Registry:
     """What is known of devices, patients and identifiers, up to `version`. Holds no raw states."""
 
     def __init__(self, zones: Zones) -> None:
-        self.version = 0
+        self.version = NOTHING_LEARNT
         self._zones = zones
         self._devices: dict[int, _Timeline[DeviceAsOf]] = {}
         self._patients: dict[int, _Timeline[PatientAsOf]] = {}

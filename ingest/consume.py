@@ -2,67 +2,40 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Literal
 
 import structlog
 
-from enrich.registry import Registry
+from enrich.registry import NOTHING_LEARNT, Registry
 from enrich.zones import Zones
+from ingest.batch import Batch
+from ingest.caught_up import marks_now, reach
 from ingest.correct import correct
-from ingest.high_water import high_water_marks
-from ingest.kafka import KafkaSource, source_name
+from ingest.follow import follow
+from ingest.health import BEAT_EVERY_S, Health
+from ingest.http.probes import probes
+from ingest.kafka import KafkaSource
 from ingest.law_parameters import check_parameters, parameters
-from ingest.patience import before, patiently
+from ingest.metrics import Metrics
+from ingest.patience import Patience, before, patiently
 from ingest.registry_feed import store_states, topic_state
 from ingest.settings import Settings
-from ingest.store import Batch, Stored, store
+from ingest.stop_line import StopLine, StopLineError
+from ingest.store import store
+from ingest.told import Tally
 from schemas.envelope import NotUnderstood
+from schemas.judgement import Entry, Judgement
 from schemas.record import Record
 from schemas.states import State
 from sinks.corrections import pending_corrections
 from sinks.database import Database
-from sinks.errors import PositionMovedError
-from sinks.ledger import positions
 from sinks.migrate import check_schema
 from sinks.registry import news_since
 
 log = structlog.get_logger(__name__)
 
-_TELL_EVERY_S = 10.0
 _LOOK_EVERY_S = 0.5
-
-
-async def follow(source: KafkaSource, store_batch: Callable[[Batch], Awaitable[None]], *, stop: asyncio.Event) -> None:
-    """The loop: take a batch, store it with the position, take the next. The batch in hand is finished at `stop`."""
-    while (batch := await before(stop, lambda: patiently(source.take))) is not None:
-        try:
-            await patiently(lambda: store_batch(batch))
-        except PositionMovedError:
-            # Another owner was first, or our own last commit was unknown and held: the database tells where to go on.
-            log.info("position moved; starting again from the database's")
-            source.reposition()
-        else:
-            source.stored(batch)
-
-
-class Tally:
-    """What this process stored and set aside, told now and then."""
-
-    def __init__(self) -> None:
-        self.readings = 0
-        self.rejections: Counter[str] = Counter()
-        self._told_at = time.monotonic()
-
-    def add(self, stored: Stored) -> None:
-        self.readings += len(stored.readings)
-        self.rejections.update(str(entry.judgement.reason) for entry in stored.rejections)
-        if time.monotonic() - self._told_at >= _TELL_EVERY_S:
-            self.tell()
-
-    def tell(self) -> None:
-        self._told_at = time.monotonic()
-        log.info("stored", readings=self.readings, rejections=self.rejections.total(), **self.rejections)
 
 
 class Consumer:
@@ -77,24 +50,30 @@ class Consumer:
         self._stop = stop
         self._database = database_of(settings, "readings")
         self._feed_database = database_of(settings, "registry")
+        self._watching = database_of(settings, "watching")
+        self._readings_source = self._source(self._database, [settings.raw_topic], holds="readings")
+        self._registry_source = self._source(self._feed_database, registry_topics(settings), holds="registry")
+        self._health = Health("database", "registry: start", "readings: start")
+        self._health.behind = self._behind
+        lags = {"readings": self._readings_source.lag, "registry": self._registry_source.lag}
+        self._metrics = Metrics(self._health, lags, zones.version)
 
-    async def run(self, *, until_caught_up: bool = False) -> None:
+    async def run(self, *, until_caught_up: bool = False, accept_bad_input: bool = False) -> None:
         """Until told to stop, or until all that was given by now is stored. Waits for ever while the world is away.
 
         At the end the batch in hand is finished, within `shutdown_timeout_s`; what is not finished was never taken.
 
+        :param accept_bad_input: never stop the line for a bad deployment.
         :raises OperatorError: when a person has to mend something; :raises SettingsError: when the law differs.
+        :raises StopLineError: when the line stops `until_caught_up`.
         """
+        listening = probes(self._health, self._metrics, host=self._settings.http_host, port=self._settings.http_port)
         try:
             async with asyncio.timeout(None) as deadline:
-                await before(self._stop, lambda: patiently(self._check))
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._end_by(deadline))
-                    tasks.create_task(self._follow_registry())
-                    tasks.create_task(self._follow_readings())
-                    tasks.create_task(self._correct())
-                    if until_caught_up:
-                        tasks.create_task(self._stop_when_caught_up())
+                with listening as port:
+                    if port is not None:
+                        log.info("listening", host=self._settings.http_host, port=port)
+                    await self._work(deadline, until_caught_up=until_caught_up, accept_bad_input=accept_bad_input)
         except TimeoutError:
             log.warning("left before the batch in hand was stored; it will be taken again")
         except BaseExceptionGroup as group:
@@ -103,105 +82,147 @@ class Consumer:
             self.tally.tell()
             await self._database.close()
             await self._feed_database.close()
+            await self._watching.close()
+
+    async def _work(self, deadline: asyncio.Timeout, *, until_caught_up: bool, accept_bad_input: bool) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            beating = tasks.create_task(self._beat())
+            await before(self._stop, lambda: self._patience("database")(self._check))
+            async with asyncio.TaskGroup() as work:
+                work.create_task(self._end_by(deadline))
+                work.create_task(self._follow_registry())
+                work.create_task(self._follow_readings(wait=not until_caught_up, accept_bad_input=accept_bad_input))
+                work.create_task(self._correct())
+                if until_caught_up:
+                    work.create_task(self._stop_when_caught_up())
+            beating.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            self._health.beat()
+            await asyncio.sleep(BEAT_EVERY_S)
 
     async def _check(self) -> None:
         await check_schema(self._database)
         await check_parameters(self._database, self._parameters)
 
     async def _follow_registry(self) -> None:
-        devices_source = source_name(self._settings.devices_topic)
+        def understand(record: Record, batch: Batch) -> State | NotUnderstood:
+            return topic_state(record, batch, devices_topic=self._settings.devices_topic, law=self._law)
 
         async def store_batch(batch: Batch) -> None:
-            def understand(record: Record) -> State | NotUnderstood:
-                return topic_state(record, batch, devices_source=devices_source, law=self._law)
+            began = time.monotonic()
+            change = await store_states(batch, lambda record: understand(record, batch), database=self._feed_database)
+            self._metrics.stored("registry", batch, change, time.monotonic() - began)
 
-            await store_states(batch, understand, database=self._feed_database)
+        await self._follow("registry", self._registry_source, store_batch)
 
-        topics = registry_topics(self._settings)
-        group_id = f"{self._settings.kafka_group_id}-registry"
-        source = KafkaSource(self._settings, self._feed_database, topics, group_id=group_id, holds="registry")
-        await self._follow(source, store_batch)
+    async def _follow_readings(self, *, wait: bool, accept_bad_input: bool) -> None:
+        window = 0 if accept_bad_input else self._settings.stop_line_window
+        line = StopLine(window, self._settings.stop_line_share)
 
-    async def _follow_readings(self) -> None:
         async def store_batch(batch: Batch) -> None:
-            self.tally.add(await store(batch, database=self._database, registry=self._registry, law=self._law))
+            began, judged = time.monotonic(), list[Entry[Judgement]]()
 
-        topics = [self._settings.raw_topic]
-        source = KafkaSource(
-            self._settings, self._database, topics, group_id=self._settings.kafka_group_id, holds="readings"
-        )
-        await self._follow(source, store_batch, first=self._registry_known)
+            def look(entries: Sequence[Entry[Judgement]]) -> None:
+                nonlocal judged
+                judged = list(entries)
+                line.look(entries)
+
+            change = await store(batch, database=self._database, registry=self._registry, law=self._law, look=look)
+            line.add(judged)
+            self._health.clear("stopped")
+            self.tally.add(change)
+            self._metrics.stored("readings", batch, change, time.monotonic() - began)
+
+        def stand_still(error: StopLineError) -> None:
+            if not wait:
+                raise error
+            log.error("the line stands still", why=str(error))
+            self._health.hinder("stopped", str(error))
+
+        await self._follow("readings", self._readings_source, store_batch, self._registry_known, stand_still)
 
     async def _follow(
         self,
+        what: str,
         source: KafkaSource,
         store_batch: Callable[[Batch], Awaitable[None]],
         first: Callable[[], Awaitable[None]] | None = None,
+        stand_still: Callable[[StopLineError], None] = lambda _: None,
     ) -> None:
+        patiently = self._patience(what)
         try:
             await before(self._stop, lambda: patiently(source.start))
             if first is not None:
                 await before(self._stop, first)
-            await follow(source, store_batch, stop=self._stop)
+            self._health.clear(f"{what}: start")
+            await follow(source, store_batch, stop=self._stop, patiently=patiently, stand_still=stand_still)
         finally:
             await source.stop()
 
     async def _registry_known(self) -> None:
         """Wait, for a bounded time, until the histories hold what the registry topics hold now; then learn them."""
-        marks = await patiently(lambda: high_water_marks(self._settings, registry_topics(self._settings)))
+        marks = await marks_now(self._settings, self._database, registry_topics(self._settings))
         try:
             async with asyncio.timeout(self._settings.registry_catch_up_s):
-                await self._reached(marks)
+                await reach(self._database, marks)
         except TimeoutError:
             log.warning("the registry has not caught up; going on with what is known")
         await patiently(self._learn_registry)
+        await patiently(self._check)  # by whatever law: it may have changed since the first look
         devices, patients = self._registry.sizes
         log.info("registry known", devices=devices, patients=patients, version=self._registry.version)
 
     async def _correct(self) -> None:
         """Work off what late changes of the registry ask for; idle, learn of its changes within a second."""
         database = database_of(self._settings, "corrections")
+        patiently = self._patience("corrections")
 
         async def once() -> int:
-            return await correct(database=database, registry=self._registry, law=self._law)
+            return await correct(database=database, registry=self._registry, law=self._law, tell=self._metrics.changed)
+
+        async def look() -> int:
+            async with database.transaction() as connection:
+                return await pending_corrections(connection)
 
         try:
             while not self._stop.is_set():
-                if not await patiently(once):
+                pieces = await patiently(once)
+                self._metrics.registry_version = self._registry.version
+                self._metrics.corrections_pending = await patiently(look)
+                if not pieces:
                     await before(self._stop, lambda: asyncio.sleep(_LOOK_EVERY_S))
         finally:
             await database.close()
 
     async def _learn_registry(self) -> None:
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
-            news = await news_since(connection, 0)
+            news = await news_since(connection, NOTHING_LEARNT)
         self._registry.learn(news.states, news.owners, version=news.version)
 
     async def _stop_when_caught_up(self) -> None:
-        topics = (*registry_topics(self._settings), self._settings.raw_topic)
-        marks = await patiently(lambda: high_water_marks(self._settings, topics))
-        await before(self._stop, lambda: self._reached(marks, corrected=True))
+        names = (*registry_topics(self._settings), self._settings.raw_topic)
+        marks = await marks_now(self._settings, self._watching, names)
+        await before(self._stop, lambda: reach(self._watching, marks, corrected=True))
         self._stop.set()
 
-    async def _reached(self, marks: Mapping[tuple[str, int], int], *, corrected: bool = False) -> None:
-        """Wait until the positions in the database, whoever moves them, have reached `marks`.
+    def _behind(self) -> list[str]:
+        """For readiness: what was received too long ago and is not stored."""
+        return [
+            f"behind: {lag.topic}/{lag.partition} by {lag.seconds:.0f} s"
+            for lag in self._readings_source.lag.partitions
+            if lag.seconds > self._settings.ready_lag_s
+        ]
 
-        :param corrected: wait until no correction is pending, too.
-        """
-        database = database_of(self._settings, "watching")
+    def _patience(self, what: str) -> Patience:
+        return Patience(self._health.waiting(what))
 
-        async def reached() -> bool:
-            async with database.transaction() as connection:
-                at = await positions(connection, {source_name(topic) for topic, _ in marks})
-                if any(at.get((source_name(topic), number), -1) < mark for (topic, number), mark in marks.items()):
-                    return False
-                return not corrected or await pending_corrections(connection) == 0
-
-        try:
-            while not await patiently(reached):  # noqa: ASYNC110 - other processes move what is waited for
-                await asyncio.sleep(0.1)
-        finally:
-            await database.close()
+    def _source(
+        self, database: Database, names: Collection[str], *, holds: Literal["readings", "registry"]
+    ) -> KafkaSource:
+        group_id = self._settings.kafka_group_id + ("-registry" if holds == "registry" else "")
+        return KafkaSource(self._settings, database, names, group_id=group_id, holds=holds)
 
     async def _end_by(self, deadline: asyncio.Timeout) -> None:
         await self._stop.wait()

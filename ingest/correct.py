@@ -1,27 +1,31 @@
 """Corrections: what a late change of the registry may touch is judged again, by the function that judged it first."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from enrich.judge import judge_again
 from enrich.law import Law
 from enrich.rank import ranked_by_key, set_aside
 from enrich.registry import Registry
+from ingest.change import Change, fates
 from ingest.store import mentions
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.kinds import Kind
+from schemas.reading import canonical_envelope
 from schemas.reasons import Reason
 from schemas.record import Place
 from schemas.wire import EARLIEST_INSTANT
 from sinks.corrections import Correction, alone, finish, go_on_from, next_correction
 from sinks.database import Connection, Database
-from sinks.errors import CollisionError
+from sinks.errors import CollisionError, OperatorError, RefusedRowError, translated
+from sinks.ledger import Source
 from sinks.readings import (
     Loaded,
     candidates,
-    insert_readings,
-    insert_rejections,
+    insert_lines,
     load_readings,
     load_rejections,
     note_mentions,
@@ -37,39 +41,78 @@ _BEFORE_ALL_KEYS: Final = (-(2**63), next(iter(Kind)), EARLIEST_INSTANT)
 _BEFORE_ALL_PLACES: Final = (-1, -1, -1)
 _SET_ASIDE: Final = frozenset({Reason.DUPLICATE, Reason.CONFLICTING_DUPLICATE})
 
+Insert = Callable[[Connection, Sequence[Entry[Judgement]], Mapping[str, Source]], Awaitable[None]]
 
-async def correct(*, database: Database, registry: Registry, law: Law, page: int = PAGE) -> int:
+
+async def correct(
+    *,
+    database: Database,
+    registry: Registry,
+    law: Law,
+    page: int = PAGE,
+    tell: Callable[[Change], None] = lambda _: None,
+) -> int:
     """Work corrections off, in one transaction of bounded size; how many pieces were begun: 0 when none is left.
 
     Whichever replica is free does it, one at a time; killed anywhere, the next goes on where this one was.
+
+    :param tell: is told what that did to the ledger.
     """
+    try:
+        pieces, change = await _one_page(database, registry, law, page, rearrange)
+    except RefusedRowError:
+        pieces, change = await _one_page(database, registry, law, page, _rearrange_one_by_one)
+    tell(change)
+    return pieces
+
+
+async def _one_page(
+    database: Database,
+    registry: Registry,
+    law: Law,
+    page: int,
+    rearranging: Callable[[Connection, Loaded, Registry, Law], Awaitable[Change]],
+) -> tuple[int, Change]:
     async with database.transaction() as connection:
+        change = Change(Counter(), Counter())
         if await share_registry(connection) > registry.version:
             news = await news_since(connection, registry.version)
             registry.learn(news.states, news.owners, version=news.version)
         if not await alone(connection):
-            return 0
+            return 0, change
         pieces, left = 0, page
         while left > 0 and pieces < _PIECES and (piece := await next_correction(connection)) is not None:
             pieces += 1
             touched = await _touched(connection, piece, left)
-            await rearrange(connection, touched, registry, law)
+            done = await rearranging(connection, touched, registry, law)
+            change = Change(change.added + done.added, change.removed + done.removed)
             if len(touched.entries) < left:
                 await finish(connection, piece)
             else:
                 await go_on_from(connection, piece, _last(touched, piece))
             left -= len(touched.entries)
-        return pieces
+        return pieces, change
 
 
-async def rearrange(connection: Connection, touched: Loaded, registry: Registry, law: Law) -> None:
+async def rearrange(
+    connection: Connection,
+    touched: Loaded,
+    registry: Registry,
+    law: Law,
+    *,
+    refused: Mapping[Place, str] = MappingProxyType({}),
+    insert: Insert = insert_lines,
+) -> Change:
     """Judge lines of the ledger again, and bring what changed, with all that it competes with, to its right place.
 
+    :param refused: those that the database does not take as what they are now, and why.
     :raises CollisionError: when a live batch has changed one of them meanwhile.
     """
     sources = dict(touched.sources)
 
     def again(entry: Entry[Judgement]) -> Entry[Judgement]:
+        if entry.place in refused:
+            return Entry(entry.place, entry.received_at, _unstorable(entry.judgement, refused[entry.place]))
         return judge_again(entry, first_seen=sources[entry.place.source].first_seen, registry=registry, law=law)
 
     lines = {old.place: Line(old, new) for old in touched.entries if Line(old, new := again(old)).changed}
@@ -91,10 +134,45 @@ async def rearrange(connection: Connection, touched: Loaded, registry: Registry,
         await remove_readings(connection, readings, sources)
     if rejections:
         await remove_rejections(connection, rejections, sources)
-    readings, rejections = told_apart(news)
-    await insert_readings(connection, readings, sources)
-    await insert_rejections(connection, rejections, sources)
+    await insert(connection, news, sources)
     await note_mentions(connection, mentions(news, registry))
+    return Change(fates(news), fates(olds))
+
+
+class _RefusedLineError(Exception):
+    def __init__(self, place: Place, why: str) -> None:
+        super().__init__(why)
+        self.place = place
+
+
+async def _rearrange_one_by_one(connection: Connection, touched: Loaded, registry: Registry, law: Law) -> Change:
+    """The same where the database refuses a line: that one is set aside as `unstorable`, the others are as ever."""
+    refused: dict[Place, str] = {}
+    while True:
+        try:
+            async with connection.transaction():
+                return await rearrange(connection, touched, registry, law, refused=refused, insert=_insert_one_by_one)
+        except _RefusedLineError as error:
+            if error.place in refused:
+                raise OperatorError(f"the database refuses even to set a record aside: {error}") from None
+            refused[error.place] = str(error)
+
+
+async def _insert_one_by_one(
+    connection: Connection, entries: Sequence[Entry[Judgement]], sources: Mapping[str, Source]
+) -> None:
+    for entry in entries:
+        try:
+            with translated():
+                async with connection.transaction():
+                    await insert_lines(connection, [entry], sources)
+        except RefusedRowError as error:
+            raise _RefusedLineError(entry.place, str(error)) from None
+
+
+def _unstorable(judgement: Judgement, why: str) -> Rejected:
+    payload = canonical_envelope(judgement.reading) if isinstance(judgement, Accepted) else judgement.payload
+    return Rejected(Reason.UNSTORABLE, why, payload=payload)
 
 
 class Line(NamedTuple):

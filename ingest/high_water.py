@@ -6,7 +6,7 @@ from collections.abc import Collection
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from ingest.kafka import consumer_options, failure, partitions_of
+from ingest.broker import consumer_options, failure, partitions_of
 from ingest.settings import Settings
 
 

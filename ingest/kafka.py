@@ -6,121 +6,38 @@ for the lag tools and never read by us.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import (
-    IllegalStateError,
-    InvalidSessionTimeoutError,
-    KafkaConnectionError,
-    KafkaError,
-    KafkaTimeoutError,
-    KafkaUnavailableError,
-    OffsetOutOfRangeError,
-    UnknownError,
-    UnrecognizedBrokerVersion,
-)
+from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
+from ingest.batch import Batch
+from ingest.broker import (
+    beyond_the_end,
+    consumer_options,
+    failure,
+    partitions_of,
+    source_name,
+    told_offsets,
+    topic_of,
+)
+from ingest.lag import Lag
+from ingest.pending import Pending
+from ingest.same_log import check_same_log, made_anew, stands
 from ingest.settings import Settings
-from ingest.store import Batch
-from schemas.record import Place, Record
 from sinks.database import Database
-from sinks.errors import AwayError, OperatorError, SinkError
-from sinks.ledger import Gap, Move, Source, begin_partition, open_source, positions
+from sinks.ledger import Gap, Move, Source, Standing, begin_partition, open_source, topics
 
 log = structlog.get_logger(__name__)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST_MS = 253_402_300_799_999
-_AWAY = (
-    KafkaConnectionError,
-    KafkaTimeoutError,
-    KafkaUnavailableError,
-    UnknownError,
-    UnrecognizedBrokerVersion,
-    OSError,
-)
-"""What aiokafka does not call retriable although time mends it."""
 _COMMIT_EVERY_S, _COMMIT_WITHIN_S, _LEAVE_WITHIN_S = 1.0, 5.0, 3.0
-
-
-def source_name(topic: str) -> str:
-    """The name in the ledger of what a topic holds."""
-    return f"kafka:{topic}"
-
-
-class BrokerAwayError(AwayError):
-    """The broker cannot be reached: wait, nothing moves."""
-
-
-def failure(error: KafkaError | OSError, what: str) -> SinkError:
-    """What an error of the broker means for us: to wait, or that a person has to mend something."""
-    if isinstance(error, InvalidSessionTimeoutError):
-        return OperatorError(
-            "the broker grants no session of READINGS_KAFKA_SESSION_TIMEOUT_S"
-            " (see its group.min.session.timeout.ms and group.max.session.timeout.ms)"
-        )
-    away = isinstance(error, _AWAY) or error.retriable
-    kind = BrokerAwayError if away else OperatorError
-    return kind(f"the broker {what} ({type(error).__name__})")
-
-
-def beyond_the_end(topic: str, partition: int, at: int, end: int) -> OperatorError:
-    """What to stop with: going on there would pass over what comes before it."""
-    return OperatorError(
-        f"position {at} of {topic} partition {partition} lies beyond the log's end, {end}:"
-        " the wrong cluster, or a broker restored from a backup"
-    )
-
-
-async def partitions_of(settings: Settings, topics: Collection[str]) -> dict[str, int]:
-    """How many partitions each topic has, without ever creating one.
-
-    :raises OperatorError: when one is missing; :raises BrokerAwayError: when the broker cannot be reached.
-    """
-    admin = AIOKafkaAdminClient(**connection_options(settings))
-    try:
-        await admin.start()
-        known = set(await admin.list_topics())
-        if missing := [topic for topic in topics if topic not in known]:
-            raise OperatorError(f"the broker has no topic {missing[0]}; create it or name another in READINGS_*_TOPIC")
-        described = await admin.describe_topics(list(topics))
-    except (KafkaError, OSError) as error:
-        raise failure(error, "cannot be reached") from None
-    finally:
-        await admin.close()
-    return {topic["topic"]: len(topic["partitions"]) for topic in described}
-
-
-def connection_options(settings: Settings) -> dict[str, Any]:
-    """What every client of the broker is told."""
-    return {
-        "bootstrap_servers": settings.kafka_bootstrap_servers,
-        "request_timeout_ms": int(settings.kafka_timeout_s * 1000),
-        "client_id": "device-readings",
-        # How long a new partition, or a topic that was deleted, may go unnoticed: five minutes unless told.
-        "metadata_max_age_ms": 10_000,
-    }
-
-
-def consumer_options(settings: Settings) -> dict[str, Any]:
-    """What every consumer is told: nothing is committed for us, and only what is committed is read."""
-    return {
-        **connection_options(settings),
-        "enable_auto_commit": False,
-        "isolation_level": "read_committed",
-        # Where the database knows no position and the log has moved on, we decide, and say so.
-        "auto_offset_reset": "none",
-        # Bounds what is fetched ahead: memory, not speed, is what these limit.
-        "max_partition_fetch_bytes": 1_048_576,
-        "fetch_max_bytes": 16_777_216,
-    }
+_PROVE_WITHIN_S = 5.0
+"""How long the last record taken may fail to come before the broker is asked for it otherwise."""
 
 
 class KafkaSource:
@@ -146,7 +63,10 @@ class KafkaSource:
         self._holds = holds
         self._sources: dict[str, Source] = {}
         self._next: dict[TopicPartition, int] = {}
-        self._pending = _Pending()
+        self._unproven: dict[TopicPartition, Standing] = {}
+        self._prove_by = 0.0
+        self._pending = Pending(self._sources)
+        self.lag = Lag()
         self._assignments = self._assignments_looked_at = 0
         self._committed_at = 0.0
         self._committing: asyncio.Task[None] | None = None
@@ -186,7 +106,7 @@ class KafkaSource:
 
     def park(self, assigned: Collection[TopicPartition]) -> None:
         """Hold newly assigned partitions still until their positions are read; called before anything is fetched."""
-        self.reposition()
+        self.forget()
         self._assignments += 1
         if self._consumer is not None:
             for tp in assigned:
@@ -194,15 +114,23 @@ class KafkaSource:
                 self._consumer.seek(tp, 0)
 
     def reposition(self) -> None:
-        """Forget what was taken; every partition begins again at the position that the database holds."""
+        """Drop the batch in hand; every partition begins again at the position that the database holds."""
+        self.lag.drop()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what was taken since the batch in hand; the positions are asked for again."""
         self._next.clear()
-        self._pending = _Pending()
+        self._unproven.clear()
+        self._sources = {}
+        self._pending = Pending(self._sources)
+        self.lag.forget()
 
     async def take(self) -> Batch:
         """The next batch: when it is full by count or bytes, or has become old; waits while there is nothing.
 
         :raises AwayError: when the database or the broker is away; calling again goes on.
-        :raises OperatorError: when a topic is gone, or a position lies beyond its log's end.
+        :raises OperatorError: when a topic is gone or made anew, or a position lies beyond its log's end.
         """
         while not self._pending.ready(self._settings):
             if (now := self._assignments) != self._assignments_looked_at:
@@ -213,6 +141,7 @@ class KafkaSource:
             if not self._next:
                 await asyncio.sleep(0.05)
                 continue
+            await self._prove_otherwise()
             room = self._settings.batch_records - len(self._pending.records)
             wait_ms = self._pending.wait_ms(self._settings)
             try:
@@ -222,14 +151,17 @@ class KafkaSource:
             except OffsetOutOfRangeError as error:
                 await self._pass_over_truncated(error.args[0])
             except IllegalStateError:
-                self.reposition()  # revoked between two steps
+                self.forget()  # revoked between two steps
             except KafkaError as error:
                 raise failure(error, "cannot be read") from None
-        batch, self._pending = self._pending.batch(self._sources), _Pending()
+        batch = self._pending.batch()
+        self.lag.hand_out(self._pending)
+        self._pending = Pending(self._sources)
         return batch
 
     def stored(self, batch: Batch) -> None:
         """Tell the group how far we are, now and then, for the tools that show lag. Failing to is no matter."""
+        self.lag.store({_partition(move): move.next_offset for move in batch.moves})
         busy = self._committing is not None and not self._committing.done()
         if busy or time.monotonic() - self._committed_at < _COMMIT_EVERY_S:
             return
@@ -241,45 +173,66 @@ class KafkaSource:
         unknown = [tp for tp in self._consumer.assignment() if tp not in self._next]
         if not unknown:
             return
+        named = {tp.topic for tp in unknown}
         async with self._database.transaction() as connection:
-            for topic in {tp.topic for tp in unknown} - self._sources.keys():
-                name = source_name(topic)
-                self._sources[topic] = await open_source(
-                    connection, name, first_seen=datetime.now(UTC), holds=self._holds
-                )
-            known = await positions(connection, {source_name(tp.topic) for tp in unknown})
-        new = [tp for tp in unknown if (source_name(tp.topic), tp.partition) not in known]
-        if new:
-            beginnings = await _told(self._consumer.beginning_offsets(new))
+            known = await topics(connection, named)
+            for topic in named - known.keys():
+                await open_source(connection, source_name(topic), first_seen=datetime.now(UTC), holds=self._holds)
+            known = await topics(connection, named)
+        if new := [tp for tp in unknown if tp.partition not in known[tp.topic].partitions]:
+            beginnings = await told_offsets(self._consumer.beginning_offsets(new))
             async with self._database.transaction() as connection:
                 for tp in new:
-                    await begin_partition(connection, self._sources[tp.topic], tp.partition, beginnings[tp])
-                known = await positions(connection, {source_name(tp.topic) for tp in unknown})
+                    await begin_partition(connection, known[tp.topic].source, tp.partition, beginnings[tp])
+                known = await topics(connection, named)
         # No await from here on: a rebalance cannot come between the look and the seek.
+        self._prove_by = time.monotonic() + _PROVE_WITHIN_S
         for tp in unknown:
             if tp in self._consumer.assignment():
-                self._next[tp] = known[source_name(tp.topic), tp.partition]
-                self._consumer.seek(tp, self._next[tp])
+                self._sources[tp.topic] = known[tp.topic].source
+                standing = known[tp.topic].partitions[tp.partition]
+                self._next[tp] = standing.next_offset
+                self.lag.begin(tp, standing.next_offset)
+                if standing.last is not None:
+                    self._unproven[tp] = standing
+                # From the last record taken on, to see that it still stands there.
+                self._consumer.seek(tp, standing.next_offset if standing.last is None else standing.last.offset)
                 self._consumer.resume(tp)
+
+    async def _prove_otherwise(self) -> None:
+        """Where the last record taken does not come, the broker is asked whether the log may be the same even so."""
+        if not self._unproven or time.monotonic() < self._prove_by:
+            return
+        for tp, standing in list(self._unproven.items()):
+            await check_same_log(self._settings, tp, standing)
+            if self._unproven.get(tp) is standing:  # no rebalance came between
+                del self._unproven[tp]
+                self._consumer.seek(tp, standing.next_offset)
 
     async def _pass_over_truncated(self, out_of_range: dict[TopicPartition, int]) -> None:
         """Offsets that retention deleted before we took them are a gap, noted and told; beyond the end is no place."""
-        beginnings = await _told(self._consumer.beginning_offsets(list(out_of_range)))
-        ends = await _told(self._consumer.end_offsets(list(out_of_range)))
-        for tp, at in out_of_range.items():
-            beginning = beginnings[tp]
-            if self._next.get(tp) != at or at == beginning:
+        beginnings = await told_offsets(self._consumer.beginning_offsets(list(out_of_range)))
+        ends = await told_offsets(self._consumer.end_offsets(list(out_of_range)))
+        for tp, sought in out_of_range.items():
+            beginning, at = beginnings[tp], self._next.get(tp)
+            standing = self._unproven.get(tp)
+            expected = at if standing is None or standing.last is None else standing.last.offset
+            if at is None or expected != sought or sought == beginning:
                 continue
-            if at > beginning:
+            if sought > beginning:
                 raise beyond_the_end(tp.topic, tp.partition, at, ends[tp])
-            log.warning("records were deleted before they were taken", topic=tp.topic, partition=tp.partition,
-                        first_offset=at, next_offset=beginning)  # fmt: skip
-            self._pending.pass_over(tp, Gap(at, beginning, "truncated"))
-            self._next[tp] = beginning
-            self._consumer.seek(tp, beginning)
+            self._unproven.pop(tp, None)  # deleted with what came before the position, so that nothing tells of it
+            if at < beginning:
+                log.warning("records were deleted before they were taken", topic=tp.topic, partition=tp.partition,
+                            first_offset=at, next_offset=beginning)  # fmt: skip
+                self._pending.pass_over(tp, Gap(at, beginning, "truncated"))
+                self._next[tp] = beginning
+            self._consumer.seek(tp, self._next[tp])
 
     async def _keep(self, fetched: dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]) -> None:
         for tp, records in fetched.items():
+            if tp in self._unproven and not self._proven(tp, records):
+                continue
             for record in records:
                 at = self._next[tp]
                 if record.offset > at:
@@ -288,11 +241,32 @@ class KafkaSource:
                     self._pending.add(tp, record)
                     self._next[tp] = record.offset + 1
         for tp, at in list(self._next.items()):
+            if tp in self._unproven:
+                continue
             # The broker's own markers are never given to us: behind the last record the position alone tells of them.
             reached = await self._consumer.position(tp)
             if reached > at:
                 self._pending.pass_over(tp, Gap(at, reached, "marker"))
                 self._next[tp] = reached
+            self.lag.see_end(tp, self._consumer.highwater(tp))
+
+    def _proven(self, tp: TopicPartition, records: list[ConsumerRecord[bytes, bytes]]) -> bool:
+        """Whether the last record taken is among these; if another stands in its place, the line stops."""
+        standing = self._unproven[tp]
+        taken = standing.last
+        assert taken is not None, "only those that have one are to be proven"
+        for record in records:
+            if record.offset == taken.offset:
+                if not stands(record, taken):
+                    raise made_anew(tp, taken)
+                del self._unproven[tp]
+                if standing.next_offset > taken.offset + 1:  # behind a gap, or nowhere: the broker tells
+                    self._consumer.seek(tp, standing.next_offset)
+                return True
+            if record.offset > taken.offset:
+                self._prove_by = 0.0  # nothing stands there: it will be proven otherwise, and these come again
+                return False
+        return False
 
 
 class _Forget(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carries no types
@@ -303,20 +277,12 @@ class _Forget(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carr
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         log.info("partitions given up", partitions=_named(revoked))
-        self._source.reposition()
+        self._source.forget()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         # Fetching begins at our first await, not when this returns: first everything is held still.
         self._source.park(assigned)
         log.info("partitions taken", partitions=_named(assigned))
-
-
-async def _told(asking: Awaitable[dict[TopicPartition, int]]) -> dict[TopicPartition, int]:
-    """Where logs begin or end, by the broker's answer."""
-    try:
-        return await asking
-    except KafkaError as error:
-        raise failure(error, "cannot tell its offsets") from None
 
 
 async def _commit(consumer: Any, offsets: dict[TopicPartition, int]) -> None:
@@ -345,61 +311,8 @@ async def _leave(consumer: Any) -> None:
         await asyncio.wait_for(consumer._client.close(), 1)  # noqa: SLF001 - what `stop` left open
 
 
-class _Pending:
-    """What is taken and not yet a batch."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self._bytes = 0
-        self._began: float | None = None
-        self._expected: dict[TopicPartition, int] = {}
-        self._next: dict[TopicPartition, int] = {}
-        self._gaps: dict[TopicPartition, list[Gap]] = {}
-
-    def add(self, tp: TopicPartition, record: ConsumerRecord[bytes, bytes]) -> None:
-        place = Place(source_name(tp.topic), tp.partition, record.offset)
-        self.records.append(Record(place, _instant(record.timestamp), record.value))
-        self._bytes += len(record.value or b"")
-        self._reach(tp, record.offset, record.offset + 1)
-
-    def pass_over(self, tp: TopicPartition, gap: Gap) -> None:
-        self._gaps.setdefault(tp, []).append(gap)
-        self._reach(tp, gap.first_offset, gap.next_offset)
-
-    def ready(self, settings: Settings) -> bool:
-        return self._began is not None and (
-            len(self.records) >= settings.batch_records
-            or self._bytes >= settings.batch_bytes
-            or self.wait_ms(settings) == 0
-        )
-
-    def wait_ms(self, settings: Settings) -> int:
-        """How long to wait for more before what is here has become old; a while when there is nothing."""
-        if self._began is None:
-            return settings.batch_age_ms
-        return max(0, int(settings.batch_age_ms - (time.monotonic() - self._began) * 1000))
-
-    def batch(self, sources: dict[str, Source]) -> Batch:
-        moves = [
-            Move(sources[tp.topic], tp.partition, at, self._next[tp], self._gaps.get(tp, ()))
-            for tp, at in self._expected.items()
-        ]
-        return Batch(self.records, moves, {source_name(topic): source for topic, source in sources.items()})
-
-    def _reach(self, tp: TopicPartition, offset: int, next_offset: int) -> None:
-        if self._began is None:
-            self._began = time.monotonic()
-        self._expected.setdefault(tp, offset)
-        self._next[tp] = next_offset
-
-
-def _instant(timestamp_ms: int) -> datetime | None:
-    """A record's timestamp; with CreateTime it is whatever a sender wrote, so it is cut to what a datetime can hold."""
-    return None if timestamp_ms < 0 else _EPOCH + timedelta(milliseconds=min(timestamp_ms, _LATEST_MS))
-
-
 def _partition(move: Move) -> TopicPartition:
-    return TopicPartition(move.source.name.removeprefix("kafka:"), move.partition)
+    return TopicPartition(topic_of(move.source.name), move.partition)
 
 
 def _named(partitions: Iterable[TopicPartition]) -> list[str]:

@@ -7,6 +7,7 @@ from ingest.settings import SettingsError
 from schemas.kinds import Kind
 from sinks.corrections import queue_everything
 from sinks.database import Database
+from sinks.registry import change_law
 
 
 def parameters(law: Law, zones: Zones) -> dict[str, str]:
@@ -49,6 +50,7 @@ async def adopt_parameters(database: Database, ours: dict[str, str]) -> list[str
     changed = sorted(name for name in ours.keys() | standing.keys() if ours.get(name) != standing.get(name))
     async with database.transaction() as connection:
         if changed and standing:
+            await change_law(connection)
             await queue_everything(connection)
         await connection.execute("DELETE FROM law_parameters")
         await connection.executemany("INSERT INTO law_parameters VALUES ($1, $2)", sorted(ours.items()))

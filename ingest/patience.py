@@ -2,36 +2,70 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, stop_never
 from tenacity.wait import wait_random_exponential
 
-from sinks.errors import AwayError, CollisionError, StatementCancelledError
+from sinks.errors import AwayError, CollisionError, SinkError, StatementCancelledError
 
 log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
+_MENDED_BY_TIME: Final = (AwayError, CollisionError, StatementCancelledError)
 
-async def patiently(action: Callable[[], Awaitable[Result]], *, give_up_after_s: float | None = None) -> Result:
-    """The result of `action`, tried again with jittered back-off (0 to 0.2, 0.4 … 10 s) while the world is away.
 
+class Patience:
+    """How one task waits: again and again with jittered back-off (0 to 0.2, 0.4 … 10 s) while the world is away.
+
+    :param tell: is told what is waited for, and None when it came.
     :param give_up_after_s: None waits for ever, as the services do.
-    :raises AwayError: when it gave up; whatever else `action` raises, at once.
     """
-    waited = stop_never if give_up_after_s is None else stop_after_delay(give_up_after_s)
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception_type((AwayError, CollisionError, StatementCancelledError)),
-        wait=wait_random_exponential(multiplier=0.2, max=10),
-        stop=waited,
-        before_sleep=_tell,
-        reraise=True,
-    ):
-        with attempt:
-            return await action()
-    raise AssertionError("tenacity either returns or raises")
+
+    def __init__(
+        self, tell: Callable[[str | None], None] = lambda _: None, *, give_up_after_s: float | None = None
+    ) -> None:
+        self._tell = tell
+        self._stop = stop_never if give_up_after_s is None else stop_after_delay(give_up_after_s)
+
+    async def __call__(
+        self,
+        action: Callable[[], Awaitable[Result]],
+        *,
+        mended_by_time: tuple[type[SinkError], ...] = _MENDED_BY_TIME,
+    ) -> Result:
+        """The result of `action`.
+
+        :raises AwayError: when it gave up; whatever else `action` raises, at once.
+        """
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(mended_by_time),
+                wait=wait_random_exponential(multiplier=0.2, max=10),
+                stop=self._stop,
+                before_sleep=self._wait,
+                reraise=True,
+            ):
+                with attempt:
+                    return await action()
+        finally:
+            self._tell(None)
+        raise AssertionError("tenacity either returns or raises")
+
+    def _wait(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, CollisionError):
+            log.debug("another writer was first; reading again", error=str(error))
+            return
+        seconds = state.next_action.sleep if state.next_action is not None else 0.0
+        log.warning("waiting", error=str(error), attempt=state.attempt_number, seconds=round(seconds, 1))
+        self._tell(str(error))
+
+
+patiently: Final = Patience()
+"""For ever, and nobody is told but the log."""
 
 
 async def before(stop: asyncio.Event, action: Callable[[], Awaitable[Result]]) -> Result | None:
@@ -47,12 +81,3 @@ async def before(stop: asyncio.Event, action: Callable[[], Awaitable[Result]]) -
         for task in (working, stopping):
             task.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
-
-
-def _tell(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome is not None else None
-    seconds = state.next_action.sleep if state.next_action is not None else 0.0
-    if isinstance(error, CollisionError):
-        log.debug("another writer was first; reading again", error=str(error))
-    else:
-        log.warning("waiting", error=str(error), attempt=state.attempt_number, seconds=round(seconds, 1))

@@ -15,14 +15,16 @@ from typing import Final, NamedTuple
 from pydantic_core import to_json
 
 from enrich.law import Law
-from ingest.patience import patiently
+from ingest.batch import Batch
+from ingest.change import STATE
+from ingest.patience import Patience
+from ingest.pieces import store_in_pieces
 from ingest.registry_content import Content, Given, UnreadableFileError, opened
 from ingest.registry_csv import COLUMNS, csv_header, csv_rows
 from ingest.registry_feed import store_states
 from ingest.registry_json import json_array, json_lines, single_object
 from ingest.registry_platform import in_our_words
 from ingest.settings import Settings
-from ingest.store import Batch
 from schemas.envelope import NotUnderstood
 from schemas.reasons import Reason
 from schemas.record import Place, Record
@@ -106,9 +108,10 @@ async def load_file(
                 known = await positions(connection, [source.name])
                 return source, known[source.name, _PARTITION]
 
+        within = Patience(give_up_after_s=settings.connect_timeout_s)
         given = form.records()
         while True:
-            source, position = await patiently(enter, give_up_after_s=settings.connect_timeout_s)
+            source, position = await within(enter)
             loaded.records = sum(1 for _ in islice(given, position))
             try:
                 for batch in _batches(given, position, settings):
@@ -171,15 +174,14 @@ async def _store(
     }
     move = Move(source, _PARTITION, batch[0].number, batch[-1].number + 1)
     moved = Batch(records, [move], {source.name: source})
-    await patiently(
-        lambda: store_states(moved, lambda record: told[record.place], database=database),
-        give_up_after_s=settings.connect_timeout_s,
-    )
+
+    async def store_piece(piece: Batch) -> None:
+        change = await store_states(piece, lambda record: told[record.place], database=database)
+        loaded.states += change.added.pop(STATE, 0)
+        loaded.rejected.update(change.added)
+
+    await store_in_pieces(moved, store_piece, patiently=Patience(give_up_after_s=settings.connect_timeout_s))
     loaded.records += len(batch)
     for place, understood in told.items():
-        if isinstance(understood, State):
-            loaded.states += 1
-            continue
-        loaded.rejected[str(understood.reason)] += 1
-        if len(loaded.examples) < _EXAMPLES:
+        if isinstance(understood, NotUnderstood) and len(loaded.examples) < _EXAMPLES:
             loaded.examples.append((place.offset, str(understood.reason), understood.detail))

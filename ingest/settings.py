@@ -53,6 +53,22 @@ class Settings(BaseSettings):
         30, gt=0, le=86_400, description="How long a command, other than the services, waits."
     )
     shutdown_timeout_s: float = Field(8, gt=0, le=86_400, description="Time for the batch in hand after SIGTERM.")
+    stop_line_window: int = Field(
+        10_000,
+        ge=0,
+        le=10_000_000,
+        description="Records in a row that are looked at for a bad deployment; 0 never stops the line.",
+    )
+    stop_line_share: float = Field(
+        0.9, gt=0, le=1, description="Share of them that is `malformed` or `invalid` when the line stops."
+    )
+    http_host: str = Field("127.0.0.1", min_length=1, description="Where `/live`, `/ready` and `/metrics` listen.")
+    http_port: int | None = Field(
+        None, ge=0, le=65_535, description="Their port; without one nothing listens, 0 takes a free one and logs it."
+    )
+    ready_lag_s: float = Field(
+        60, gt=0, le=86_400, description="Not ready when a record in hand was received longer ago than this."
+    )
     blocked_statuses: Annotated[frozenset[str], NoDecode] = Field(
         Law().blocked_statuses,
         description="Device statuses that refuse readings, separated by commas. A law parameter.",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final, NamedTuple, TypeVar
 
@@ -12,15 +13,17 @@ from aiokafka.errors import KafkaError
 
 from enrich.offsets import tzdb_version
 from enrich.zones import Zones
+from ingest.broker import BrokerAwayError, connection_options, source_name
 from ingest.consume import registry_topics
 from ingest.high_water import high_water_marks
-from ingest.kafka import BrokerAwayError, connection_options, source_name
 from ingest.law_parameters import parameters, standing_parameters
-from ingest.patience import patiently
+from ingest.patience import Patience
 from ingest.ready import ready_database
 from ingest.settings import Settings
 from sinks.census import Census, PartitionCount, census
+from sinks.corrections import pending_corrections
 from sinks.errors import SinkError
+from sinks.ledger import Topic, topics
 
 Result = TypeVar("Result")
 
@@ -34,7 +37,7 @@ class BrokerView:
     """What the broker said, as far as it answered."""
 
     high_water: dict[tuple[str, int], int] = field(default_factory=dict)
-    """By source name and partition."""
+    """By topic and partition."""
     timestamp_type: str | None = None
     """Of the raw topic; None where the broker does not tell."""
     faults: list[str] = field(default_factory=list)
@@ -50,6 +53,8 @@ class Standing(NamedTuple):
     """None where nobody has begun it."""
     high_water: int | None
     """None where the broker did not tell, or the source is not one of its topics."""
+    last_received_at: datetime | None
+    """When the broker received the last record that is stored."""
 
     @property
     def lag(self) -> int | None:
@@ -57,6 +62,15 @@ class Standing(NamedTuple):
         if self.taken is None or self.high_water is None:
             return None
         return self.high_water - self.taken.next_offset
+
+    @property
+    def behind_s(self) -> float | None:
+        """How long ago the last stored record was received, when more is to come; 0 when nothing is."""
+        if self.lag == 0:
+            return 0.0
+        if self.lag is None or self.last_received_at is None:
+            return None
+        return max(0.0, (datetime.now(UTC) - self.last_received_at).total_seconds())
 
 
 class LawDifference(NamedTuple):
@@ -76,6 +90,10 @@ class Status:
     """What the stored rows were judged with."""
     law_differences: list[LawDifference]
     census: Census
+    corrections_pending: int
+    """Pieces of work left from late changes of the registry or of the law."""
+    logs: dict[str, Topic]
+    """By topic: its present log."""
     broker: BrokerView
     raw_topic: str
 
@@ -83,10 +101,20 @@ class Status:
     def partitions(self) -> list[Standing]:
         """Every partition that is taken or that the broker has, by source."""
         counts = {(count.source, count.partition): count for count in self.census.partitions}
+        high_water = {(self._source(topic), number): mark for (topic, number), mark in self.broker.high_water.items()}
+        last = {
+            (log.source.name, number): standing.last.received_at
+            for log in self.logs.values()
+            for number, standing in log.partitions.items()
+            if standing.last is not None
+        }
         return [
-            Standing(*place, counts.get(place), self.broker.high_water.get(place))
-            for place in sorted(counts.keys() | self.broker.high_water.keys())
+            Standing(*place, counts.get(place), high_water.get(place), last.get(place))
+            for place in sorted(counts.keys() | high_water.keys())
         ]
+
+    def _source(self, topic: str) -> str:
+        return self.logs[topic].source.name if topic in self.logs else source_name(topic)
 
     @property
     def takes_senders_clock(self) -> bool:
@@ -100,11 +128,12 @@ async def status(settings: Settings, zones: Zones) -> Status:
     """
     async with ready_database(settings, "status") as database:
 
-        async def look() -> Census:
+        async def look() -> tuple[Census, int, dict[str, Topic]]:
             async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-                return await census(connection)
+                pending = await pending_corrections(connection)
+                return await census(connection), pending, await topics(connection, _topics(settings))
 
-        counted = await patiently(look, give_up_after_s=settings.connect_timeout_s)
+        counted, pending, logs = await Patience(give_up_after_s=settings.connect_timeout_s)(look)
         stored = await standing_parameters(database)
     ours = parameters(settings.law, zones)
     differences = [
@@ -119,14 +148,19 @@ async def status(settings: Settings, zones: Zones) -> Status:
         law=stored,
         law_differences=differences,
         census=counted,
+        corrections_pending=pending,
+        logs=logs,
         broker=await broker_view(settings),
         raw_topic=settings.raw_topic,
     )
 
 
+def _topics(settings: Settings) -> tuple[str, ...]:
+    return settings.raw_topic, *registry_topics(settings)
+
+
 async def broker_view(settings: Settings) -> BrokerView:
     """What the broker says of our topics, within `connect_timeout_s`; never raises for what it does not say."""
-    topics = (settings.raw_topic, *registry_topics(settings))
     faults: list[str] = []
 
     async def answer(asking: Awaitable[Result]) -> Result | None:
@@ -141,13 +175,9 @@ async def broker_view(settings: Settings) -> BrokerView:
 
     # A question a topic: one that is missing does not keep the others from being told.
     clock = answer(_timestamp_type(settings))
-    marks = asyncio.gather(*(answer(high_water_marks(settings, [topic])) for topic in topics))
+    marks = asyncio.gather(*(answer(high_water_marks(settings, [topic])) for topic in _topics(settings)))
     timestamp_type, told = await asyncio.gather(clock, marks)
-    high_water = {
-        (source_name(topic), partition): mark
-        for answered in told
-        for (topic, partition), mark in (answered or {}).items()
-    }
+    high_water = {place: mark for answered in told for place, mark in (answered or {}).items()}
     return BrokerView(high_water, timestamp_type, list(dict.fromkeys(faults)))
 
 

@@ -1,19 +1,22 @@
 """The data path: take a batch, judge each record, store all with the position. One transaction, top to bottom."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from enrich.judge import judge, unregistered_mentions
 from enrich.law import Law
 from enrich.rank import rank, ranked_by_key, reason_beside, set_aside
 from enrich.registry import Registry
+from ingest.batch import Batch
+from ingest.change import Change, fates
 from schemas.envelope import understand
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.reading import Reading
+from schemas.reasons import Reason
 from schemas.record import Record
 from sinks.database import Connection, Database
-from sinks.ledger import Move, Source, move
+from sinks.ledger import Source, move
 from sinks.readings import (
     change_reasons,
     insert_readings,
@@ -26,61 +29,72 @@ from sinks.readings import (
 from sinks.registry import News, news_since, share_registry
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Records that are stored together, and how far they move their partitions."""
+async def store(
+    batch: Batch,
+    *,
+    database: Database,
+    registry: Registry,
+    law: Law,
+    look: Callable[[Sequence[Entry[Judgement]]], None] = lambda _: None,
+) -> Change:
+    """Judge every record and store what becomes of it, together with the position; what that did to the ledger.
 
-    records: Sequence[Record]
-    moves: Sequence[Move]
-    sources: Mapping[str, Source]
-
-
-class Stored(NamedTuple):
-    """The ledger's new lines."""
-
-    readings: list[Entry[Accepted]]
-    rejections: list[Entry[Rejected]]
-
-
-async def store(batch: Batch, *, database: Database, registry: Registry, law: Law) -> Stored:
-    """Judge every record and store what becomes of it, together with the position.
-
+    :param look: is shown what the records were judged to be before anything is stored, and may raise.
     :raises PositionMovedError: when the batch is no longer ours to store; :raises SinkError: as `sinks.errors` tells.
         In each case nothing is stored.
     """
 
     def judged(record: Record) -> Entry[Judgement]:
+        if batch.refused is not None:
+            refused = Rejected(Reason.UNSTORABLE, batch.refused, payload=record.value or b"")
+            return Entry(record.place, record.received_at, refused)
         seen = batch.sources[record.place.source].first_seen
         return Entry(record.place, record.received_at, judge(record, first_seen=seen, registry=registry, law=law))
 
     judged_with = registry.version  # the registry may learn, for a correction, before our transaction begins
     entries = [judged(record) for record in batch.records]
+    look(entries)
     async with database.transaction() as connection:
-        await move(connection, batch.moves)
+        await move(connection, batch.moves, batch.last)
         if await share_registry(connection) > judged_with:
             news = await news_since(connection, judged_with)
             registry.learn(news.states, news.owners, version=news.version)
             pairs = zip(batch.records, entries, strict=True)
             entries = [judged(record) if touches(news, entry.judgement) else entry for record, entry in pairs]
         accepted, rejected = told_apart(entries)
-        winners, outranked, sources = await first_received(connection, accepted, batch.sources)
-        await insert_readings(connection, winners, sources)
-        await insert_rejections(connection, [*rejected, *outranked], sources)
-        await note_mentions(connection, mentions(winners, registry))
-    return Stored(winners, [*rejected, *outranked])
+        ranked = await first_received(connection, accepted, batch.sources)
+        await insert_readings(connection, ranked.winners, ranked.sources)
+        await insert_rejections(connection, [*rejected, *ranked.others], ranked.sources)
+        await note_mentions(connection, mentions(ranked.winners, registry))
+    return Change(
+        fates([*ranked.winners, *rejected, *ranked.others]) + ranked.now, fates(ranked.given_way) + ranked.was
+    )
+
+
+class Ranked(NamedTuple):
+    """What rule 9 makes of accepted readings, those that stood before them included."""
+
+    winners: list[Entry[Accepted]]
+    """To be stored."""
+    others: list[Entry[Rejected]]
+    """To be set aside."""
+    given_way: list[Entry[Accepted]]
+    """Taken out already: they are among the others."""
+    was: Counter[str]
+    """Reasons of those set aside earlier that have changed with the winner, as they were."""
+    now: Counter[str]
+    """And as they are."""
+    sources: Mapping[str, Source]
 
 
 async def first_received(
     connection: Connection, accepted: Iterable[Entry[Accepted]], sources: Mapping[str, Source]
-) -> tuple[list[Entry[Accepted]], list[Entry[Rejected]], Mapping[str, Source]]:
-    """Rule 9 against what stands: the readings to store, those set aside, and the sources of both.
-
-    What gives way, to a reading of this or another source, is taken out already.
-    """
+) -> Ranked:
+    """Rule 9 against what stands. What gives way, to a reading of this or another source, is taken out."""
     by_key = ranked_by_key(accepted)
     standing = await standing_readings(connection, by_key)
     sources = {**sources, **standing.sources}
-    winners, giving_way, others = [], [], []
+    winners, given_way, others = [], [], []
     for key, newcomers in by_key.items():
         incumbent = standing.by_key.get(key)
         ranked = newcomers if incumbent is None else sorted([incumbent, *newcomers], key=rank)
@@ -88,12 +102,14 @@ async def first_received(
         if first is not incumbent:
             winners.append(first)
             if incumbent is not None:
-                giving_way.append(incumbent)
+                given_way.append(incumbent)
         others += [set_aside(entry, first) for entry in ranked[1:]]
-    if giving_way:
-        await remove_readings(connection, giving_way, sources)
-        await follow_winners(connection, {key: by_key[key][0] for key in (gone.judgement.key for gone in giving_way)})
-    return winners, others, sources
+    was, now = Counter[str](), Counter[str]()
+    if given_way:
+        await remove_readings(connection, given_way, sources)
+        outranking = {key: by_key[key][0] for key in (gone.judgement.key for gone in given_way)}
+        was, now = await follow_winners(connection, outranking)
+    return Ranked(winners, others, given_way, was, now, sources)
 
 
 def mentions(entries: Iterable[Entry[Judgement]], registry: Registry) -> list[tuple[int, str | None, int | None]]:
@@ -102,8 +118,10 @@ def mentions(entries: Iterable[Entry[Judgement]], registry: Registry) -> list[tu
     return list(dict.fromkeys(named))
 
 
-async def follow_winners(connection: Connection, winners: Mapping[ReadingKey, Entry[Accepted]]) -> None:
-    """The reasons of those set aside under a key follow its new winner."""
+async def follow_winners(
+    connection: Connection, winners: Mapping[ReadingKey, Entry[Accepted]]
+) -> tuple[Counter[str], Counter[str]]:
+    """The reasons of those set aside under a key follow its new winner; those that changed, as they were and are."""
     changed = []
     for line in await set_aside_under(connection, winners):
         reading = understand(line.payload, max_bytes=len(line.payload), max_depth=Law().max_depth)
@@ -113,6 +131,7 @@ async def follow_winners(connection: Connection, winners: Mapping[ReadingKey, En
             changed.append((line, reason))
     if changed:
         await change_reasons(connection, changed)
+    return Counter(line.reason for line, _ in changed), Counter(str(reason) for _, reason in changed)
 
 
 def touches(news: News, judgement: Judgement) -> bool:

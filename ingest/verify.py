@@ -7,11 +7,11 @@ from random import SystemRandom
 from time import monotonic
 from typing import Final
 
-from enrich.registry import Registry
+from enrich.registry import NOTHING_LEARNT, Registry
 from enrich.zones import Zones
 from ingest.check import Check
 from ingest.law_parameters import parameters, standing_parameters
-from ingest.patience import patiently
+from ingest.patience import Patience
 from ingest.ready import ready_database
 from ingest.settings import Settings
 from ingest.verify_ledger import (
@@ -80,7 +80,7 @@ async def verify(
                 return await _checked(connection, judges, picked, tell)
 
         end = monotonic() + wait_s
-        while isinstance(found := await patiently(settled, give_up_after_s=settings.connect_timeout_s), int):
+        while isinstance(found := await Patience(give_up_after_s=settings.connect_timeout_s)(settled), int):
             if monotonic() >= end:
                 raise UnsettledError(found, wait_s)
             await asyncio.sleep(_LOOK_EVERY_S)
@@ -88,7 +88,7 @@ async def verify(
 
 
 async def _checked(connection: Connection, judges: Judges, sample: Sample | None, tell: Tell) -> list[Check]:
-    news = await news_since(connection, 0)
+    news = await news_since(connection, NOTHING_LEARNT)
     judges.registry.learn(news.states, news.owners, version=news.version)
     partitions = await tallies(connection)
     checks = [check_conservation(partitions), check_gaps(partitions), await check_places(connection, partitions)]

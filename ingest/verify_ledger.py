@@ -84,13 +84,14 @@ async def check_identifiers(connection: Connection, owners: int) -> Check:
         "identifiers", "an identifier belongs to the device whose state naming it is earliest", "identifiers", owners
     )
     for row in await faults(connection, "verify_identifiers", FIRST):
+        # A serial number is personal, as a name is: told is the record that names it.
         by = f"{row['source']} {row['source_partition']} {row['source_offset']}"
         said = f"it is {_device(row['stands'])}, but {_device(row['should_be'])} by the states"
         same = row["stands"] == row["should_be"]
         check.found(
-            f"identifier {row['identifier']}",
+            f"identifier named by {by}",
             "source_offset" if same else "device_id",
-            f"not by its earliest state, {by}" if same else f"{said}" + (f", by {by}" if row["should_be"] else ""),
+            "not by this, its earliest state" if same else said,
         )
         check.differ = row["differ"]
     return check

@@ -55,7 +55,7 @@ async def check_readings(
             mentions |= dict.fromkeys(unregistered_mentions(accepted, judges.registry), line.place)
         for mention in sorted(await mentions_lacking(connection, list(mentions)), key=mentions.__getitem__):
             subject, identifier, patient_id = mention
-            named = f"patient {patient_id}" if identifier is None else f"identifier {identifier}"
+            named = f"patient {patient_id}" if identifier is None else "an identifier of nobody's"
             noted.found(
                 _where(mentions[mention]), "unregistered_mentions", f"subject {subject} with {named} is not noted"
             )

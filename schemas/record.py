@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import blake2b
 from typing import NamedTuple
 
 
@@ -22,3 +23,8 @@ class Record:
     received_at: datetime | None
     """The broker's record timestamp, UTC; None is unknown."""
     value: bytes | None = field(repr=False)
+
+    @property
+    def digest(self) -> bytes:
+        """By which the record is known again: 16 bytes, which tell nothing of what it says."""
+        return blake2b(self.value or b"", digest_size=16).digest()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -110,12 +110,14 @@ def understand_state(
     says = message.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"effective_at", "recorded_at"})
     subject_id = says.pop(_SUBJECT[about])
     recorded_at = message.recorded_at or told_at
+    # "Always" is before any moment that can be sent.
+    sent = message.effective_at and max(message.effective_at, EARLIEST_INSTANT + timedelta(microseconds=1))
     return State(
         about=about,
         subject_id=subject_id,
         says=says,
-        effective_at=message.effective_at or (EARLIEST_INSTANT if from_file else told_at),
-        blocking_effective_at=message.effective_at or (recorded_at if from_file else told_at),
+        effective_at=sent or (EARLIEST_INSTANT if from_file else told_at),
+        blocking_effective_at=sent or (recorded_at if from_file else told_at),
         effective_at_sent=message.effective_at is not None,
         recorded_at=recorded_at,
         place=record.place,

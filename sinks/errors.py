@@ -49,8 +49,16 @@ class SchemaError(OperatorError):
     pass
 
 
-OUR_KEYS = frozenset(
-    {"readings_key", "rejections_pkey", "device_states_pkey", "patient_states_pkey", "sources_source_key"}
+OUR_KEYS = (
+    "readings_key",
+    "rejections_pkey",
+    "device_states_pkey",
+    "patient_states_pkey",
+    "device_identifiers_pkey",
+    "sources_source_key",
+    "source_positions_pkey",
+    "source_gaps_pkey",
+    "unregistered_mentions_identifier_patient_id_subject_key",
 )
 """Unique keys whose violation means that another writer was first."""
 
@@ -74,8 +82,9 @@ def _of_postgres(error: asyncpg.PostgresError) -> SinkError:
         f"{name} {value}" for name in ("table_name", "constraint_name") if (value := getattr(error, name, None))
     )
     text = f"SQLSTATE {state} {where}".rstrip()
-    constraint = (getattr(error, "constraint_name", None) or "").split("_chunk_")[-1]
-    if state in ("40001", "40P01") or (state == "23505" and any(constraint.endswith(key) for key in OUR_KEYS)):
+    # On a chunk of a hypertable the key has a name of its own, which ends in ours.
+    constraint = getattr(error, "constraint_name", None) or ""
+    if state in ("40001", "40P01") or (state == "23505" and constraint.endswith(OUR_KEYS)):
         return CollisionError(text)
     if state == "57014":
         return StatementCancelledError(text)

@@ -1,9 +1,10 @@
 """Sources and positions: how far each is taken, moved only by whoever knows where it stands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from schemas.record import Record
 from sinks.database import Connection
 from sinks.errors import PositionMovedError
 from sinks.statements import sql
@@ -15,6 +16,29 @@ class Source(NamedTuple):
     source_id: int
     name: str
     first_seen: datetime
+
+
+class Taken(NamedTuple):
+    """The last record taken of a partition."""
+
+    offset: int
+    received_at: datetime | None
+    digest: bytes
+
+
+class Standing(NamedTuple):
+    """How far a partition is taken."""
+
+    next_offset: int
+    last: Taken | None
+    """None where no record was taken yet."""
+
+
+class Topic(NamedTuple):
+    """The present log of a topic, as the ledger knows it."""
+
+    source: Source
+    partitions: dict[int, Standing]
 
 
 class Gap(NamedTuple):
@@ -52,17 +76,43 @@ async def begin_partition(connection: Connection, source: Source, partition: int
     await connection.execute(sql("begin_partition"), source.source_id, partition, first_offset)
 
 
+async def topics(connection: Connection, names: Iterable[str]) -> dict[str, Topic]:
+    """Of each topic that was ever opened its present log, with every partition that was begun."""
+    found: dict[str, Topic] = {}
+    for row in await connection.fetch(sql("topics"), list(names)):
+        source = Source(row["source_id"], row["source"], row["first_seen"])
+        topic = found.setdefault(row["topic"], Topic(source, {}))
+        if row["source_partition"] is not None:
+            last = (row["last_offset"], row["last_received_at"], row["last_digest"])
+            taken = None if row["last_offset"] is None else Taken(*last)
+            topic.partitions[row["source_partition"]] = Standing(row["next_offset"], taken)
+    return found
+
+
+async def renew_topic(connection: Connection, topic: Topic, name: str) -> Source:
+    """Open another log for a topic, to be taken from its beginning; what was taken of the old one stays as it is.
+
+    :param name: what the new log is called.
+    :raises CollisionError: when somebody else has opened it meanwhile.
+    """
+    row = await connection.fetchrow(sql("renew_source"), name, topic.source.source_id)
+    assert row is not None, "an INSERT of what a SELECT of one row gives"
+    return Source(row["source_id"], name, row["first_seen"])
+
+
 async def positions(connection: Connection, names: Iterable[str]) -> dict[tuple[str, int], int]:
     """The next offset to take of each known (source name, partition)."""
     rows = await connection.fetch(sql("positions"), list(names))
     return {(row["source"], row["source_partition"]): row["next_offset"] for row in rows}
 
 
-async def move(connection: Connection, moves: Sequence[Move]) -> None:
+async def move(connection: Connection, moves: Sequence[Move], last: Mapping[tuple[str, int], Record]) -> None:
     """Move the positions, and note the gaps. First in a transaction: it keeps every other owner out of it.
 
+    :param last: the last record of each (source, partition) that has any, by which the log is known again.
     :raises PositionMovedError: when any of them no longer stands at `expected`; nothing may be stored then.
     """
+    taken = [last.get((m.source.name, m.partition)) for m in moves]
     status = await connection.execute(
         sql("move_positions"),
         [m.source.source_id for m in moves],
@@ -70,6 +120,9 @@ async def move(connection: Connection, moves: Sequence[Move]) -> None:
         [m.expected for m in moves],
         [m.next_offset for m in moves],
         [sum(gap.next_offset - gap.first_offset for gap in m.gaps) for m in moves],
+        [record and record.place.offset for record in taken],
+        [record and record.received_at for record in taken],
+        [record and record.digest for record in taken],
     )
     if status != f"UPDATE {len(moves)}":
         raise PositionMovedError("another owner has moved the position")

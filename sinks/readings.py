@@ -7,13 +7,13 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from schemas.envelope import understand
-from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected
+from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.kinds import Kind
 from schemas.reading import MEASURES, Reading
 from schemas.reasons import Reason
 from schemas.record import Place
 from sinks.database import Connection
-from sinks.errors import CollisionError
+from sinks.errors import CollisionError, RefusedRowError
 from sinks.ledger import Source
 from sinks.statements import sql
 
@@ -78,8 +78,7 @@ async def insert_readings(
     :raises CollisionError: when one of the keys was taken meanwhile.
     """
     rows = sorted((_reading_row(entry, sources) for entry in entries), key=lambda row: row[:3])
-    if rows:
-        await connection.copy_records_to_table("readings", records=rows, columns=READING_COLUMNS)
+    await _copy(connection, "readings", rows, READING_COLUMNS)
 
 
 async def insert_rejections(
@@ -87,8 +86,16 @@ async def insert_rejections(
 ) -> None:
     """Set records aside, with their reasons."""
     rows = [_rejection_row(entry, sources) for entry in entries]
-    if rows:
-        await connection.copy_records_to_table("rejections", records=rows, columns=REJECTION_COLUMNS)
+    await _copy(connection, "rejections", rows, REJECTION_COLUMNS)
+
+
+async def insert_lines(
+    connection: Connection, entries: Iterable[Entry[Judgement]], sources: Mapping[str, Source]
+) -> None:
+    """Store the accepted ones, set the others aside; as the two above."""
+    accepted, rejected = told_apart(entries)
+    await insert_readings(connection, accepted, sources)
+    await insert_rejections(connection, rejected, sources)
 
 
 class Standing(NamedTuple):
@@ -181,6 +188,16 @@ async def note_mentions(connection: Connection, mentions: Sequence[tuple[int, st
     """Note which identifiers and patients readings of a subject name although the registry does not tell of it."""
     if mentions:
         await connection.execute(sql("note_mentions"), *map(list, zip(*mentions, strict=True)))
+
+
+async def _copy(connection: Connection, table: str, rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> None:
+    if not rows:
+        return
+    try:
+        await connection.copy_records_to_table(table, records=rows, columns=columns)
+    except (OverflowError, TypeError, ValueError) as error:
+        # What asyncpg cannot encode into a COPY it raises as it comes. The text may hold the value: its kind is told.
+        raise RefusedRowError(f"the driver cannot encode a value of {table} ({type(error).__name__})") from None
 
 
 def _sources(rows: Iterable[asyncpg.Record]) -> dict[str, Source]:

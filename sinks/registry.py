@@ -10,6 +10,7 @@ from schemas.record import Place
 from schemas.states import About, State, says_from_json
 from sinks.corrections import queue_identifiers, queue_states
 from sinks.database import Connection
+from sinks.errors import OperatorError
 from sinks.ledger import Source
 from sinks.statements import sql
 
@@ -45,8 +46,19 @@ async def registry_version(connection: Connection) -> int:
     return version
 
 
+async def change_law(connection: Connection) -> None:
+    """Raise the version for another law: whoever judges by the old one stops at its next look."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+    await connection.execute("UPDATE registry_version SET version = version + 1, law_version = version + 1")
+
+
 async def news_since(connection: Connection, version: int) -> News:
-    """What has changed since `version`; since 0, everything. Call it where the registry cannot move."""
+    """What has changed since `version`; since -1, everything. Call it where the registry cannot move.
+
+    :raises OperatorError: when the law has changed since then: what was judged by the old one may not be stored.
+    """
+    if 0 <= version < await connection.fetchval("SELECT law_version FROM registry_version"):
+        raise OperatorError("the law parameters were changed while this process ran; start it again, with the new ones")
     states = [
         State(
             about=about,

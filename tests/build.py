@@ -10,6 +10,7 @@ from enrich.registry import Registry
 from enrich.zones import table_zones
 from schemas.record import Place, Record
 from schemas.states import About, State, understand_state
+from tests.canaries import CANARY
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -29,11 +30,16 @@ def rfc3339(instant: datetime) -> str:
 def envelope(kind: str = "heartRate", *, taken: datetime = NOON, **payload: Any) -> bytes:
     """A raw reading: a heart rate of device 1 at noon, unless said otherwise. `_type` says another type."""
     measures = {"heartRate": 60} if kind == "heartRate" else {}
+    # A field that we never need, dropped at the door: whatever is logged of a reading, in whatever test, this is not.
+    personal = {"patientName": CANARY}
     named = (
         {} if payload.keys() & {"deviceId", "deviceIdentifier", "patientId", "device", "patient"} else {"deviceId": 1}
     )
     return json.dumps(
-        {"type": f"reading.{kind}", "payload": {"readingTimestamp": rfc3339(taken), **named, **measures, **payload}}
+        {
+            "type": f"reading.{kind}",
+            "payload": {"readingTimestamp": rfc3339(taken), **named, **measures, **personal, **payload},
+        }
     ).encode()
 
 

@@ -17,10 +17,12 @@ from enrich.law import Law
 from enrich.zones import table_zones
 from ingest.demo.embedded_broker import EmbeddedBroker
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
+from ingest.demo.kept_server import free_port as find_free_port
 from ingest.law_parameters import adopt_parameters, parameters
 from sinks.database import Database
 from sinks.migrate import migrate
 from tests.apache_kafka import ApacheKafka, KafkaMissingError
+from tests.canaries import heard
 
 # A record to produce: key, value, timestamp in ms, and the partition where the key is not to choose it.
 Given = tuple[bytes | None, bytes | None, int | None] | tuple[bytes | None, bytes | None, int | None, int | None]
@@ -67,17 +69,33 @@ def broker(request: pytest.FixtureRequest) -> Broker:
     return request.getfixturevalue(getattr(request, "param", "tansu"))
 
 
-# The first test of a session to ask for Apache Kafka may wait for Maven.
-ON_APACHE_KAFKA = [pytest.mark.apache_kafka, pytest.mark.timeout(420)]
+# The first test of a session to ask for Apache Kafka may wait for Maven. One worker has it: it is large.
+ON_APACHE_KAFKA = [pytest.mark.apache_kafka, pytest.mark.timeout(420), pytest.mark.xdist_group("apache_kafka")]
 
 on_both_brokers = pytest.mark.parametrize(
-    "broker", ["tansu", pytest.param("apache_kafka", marks=ON_APACHE_KAFKA)], indirect=True
+    "broker", ["tansu", pytest.param("apache_kafka", marks=[*ON_APACHE_KAFKA, pytest.mark.thorough])], indirect=True
 )
-"""A mark: the test runs on Tansu, and on Apache Kafka."""
+"""A mark: the test runs on Tansu, and in CI on Apache Kafka too."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "apache_kafka: runs on Apache Kafka; -m 'not apache_kafka' leaves it out.")
+    config.addinivalue_line(
+        "markers", "thorough: takes long; `make test` leaves it out, `make test-all` and CI do not."
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[pytest.TestReport]:
+    """A test that passes and whose output, our own log lines in it, holds a canary, has failed."""
+    report = yield
+    if (
+        report.when == "call"
+        and report.passed
+        and (lines := heard(report.capstdout + report.capstderr + report.caplog))
+    ):
+        report.outcome, report.longrepr = "failed", f"personal data in a log: {lines}"
+    return report
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------------------------
@@ -192,3 +210,9 @@ def produce(broker: Broker) -> Produce:
         return [(record.partition, record.offset) for record in stored]
 
     return produce
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listened on a moment ago."""
+    return find_free_port()

@@ -7,9 +7,10 @@ from random import Random
 
 from enrich.registry import Registry
 from enrich.zones import table_zones
+from ingest.batch import Batch
 from ingest.correct import correct
 from ingest.registry_feed import store_states
-from ingest.store import Batch, store
+from ingest.store import store
 from schemas.envelope import NotUnderstood
 from schemas.record import Place, Record
 from schemas.states import About, State, understand_state

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ingest.demo.embedded_broker import EmbeddedBroker
+from tests.canaries import heard
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,7 +44,8 @@ class Process:
     async def __aexit__(self, *_: object) -> None:
         if self.process.returncode is None:
             self.process.kill()
-        await self._output
+        _, err = await self._output
+        assert not (lines := heard(err.decode())), f"personal data in a log: {lines}"
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -321,11 +321,7 @@ async def test_a_log_that_no_longer_begins_at_0_is_begun_where_it_begins_without
     "options",
     [
         pytest.param([], id="consume"),
-        pytest.param(
-            ["--until-caught-up"],
-            id="until caught up",
-            marks=pytest.mark.xfail(reason="beyond the end counts as caught up, mostly before the first fetch tells"),
-        ),
+        pytest.param(["--until-caught-up"], id="until caught up"),
     ],
 )
 async def test_a_position_beyond_the_end_stops_and_names_topic_position_and_end(make_world, options):
@@ -348,7 +344,7 @@ async def test_a_position_beyond_the_end_stops_and_names_topic_position_and_end(
     "anew",
     [
         pytest.param(5, id="shorter"),
-        pytest.param(30, id="longer", marks=pytest.mark.xfail(strict=True, reason="what was taken last is not kept")),
+        pytest.param(30, id="longer"),
     ],
 )
 async def test_a_topic_made_anew_under_its_name_stops_the_consumer(make_world, anew):

@@ -19,16 +19,17 @@ import ingest.store
 from enrich.law import Law
 from enrich.registry import Registry
 from enrich.zones import table_zones
+from ingest.batch import Batch
 from ingest.correct import PAGE, correct
 from ingest.law_parameters import adopt_parameters, parameters
 from ingest.registry_feed import store_states
-from ingest.store import Batch, store
+from ingest.store import store
 from schemas.record import Place, Record
 from schemas.states import About, State
 from schemas.wire import EARLIEST_INSTANT
 from sinks.corrections import alone, queue_everything
 from sinks.database import Database
-from sinks.errors import CollisionError
+from sinks.errors import CollisionError, OperatorError
 from sinks.ledger import Move, Source, begin_partition, open_source
 from sinks.readings import Loaded
 from sinks.registry import add_states, news_since
@@ -212,9 +213,9 @@ async def clinic(
     made = Clinic(migrated, request.param)
     rearrange = ingest.correct.rearrange
 
-    async def counted(connection: Any, touched: Loaded, *others: Any) -> None:
+    async def counted(connection: Any, touched: Loaded, *others: Any) -> Any:
         made.judged_again += len(touched.entries)
-        await rearrange(connection, touched, *others)
+        return await rearrange(connection, touched, *others)
 
     monkeypatch.setattr(ingest.correct, "rearrange", counted)
     yield made
@@ -233,6 +234,8 @@ async def test_a_late_decommission_takes_back_what_came_after_it_and_nothing_els
     at_that_moment = await clinic.give(taken=hour(1), received=hour(2))
     after = await clinic.give(taken=hour(-1), received=hour(3))
     another = await clinic.give(deviceId=2, received=hour(3))
+    await clinic.give(taken=hour(0), received=hour(1))  # set aside before it
+    await clinic.give(deviceId=2, received=hour(4))  # set aside, of the other
     await clinic.device(1, since=hour(2), currentStatus="decommissioned")
     assert await clinic.pending() == [
         ("readings_of_subject", 1, None, None, hour(2)),
@@ -346,6 +349,7 @@ async def test_an_identifier_claimed_earlier_by_another_takes_its_readings_along
     torn = await clinic.give(deviceIdentifier="A", deviceId=1, taken=hour(1))
     healed = await clinic.give(deviceIdentifier="A", deviceId=2, taken=hour(2))
     stays = await clinic.give(deviceId=1, taken=hour(3))
+    await clinic.give(deviceIdentifier="Z")  # refused, and names another
     assert await clinic.became(moved, torn, healed, stays) == ["reading", "reading", "device_mismatch", "reading"]
     await clinic.device(2, since=hour(-3), deviceIdentifiers=[{"value": "A"}])
     assert ("readings_of_subject", 1, None, "A", EARLIEST_INSTANT.replace(tzinfo=None)) in [
@@ -381,7 +385,11 @@ async def test_an_identifier_of_nobody_that_becomes_anothers_makes_a_mismatch(cl
     await clinic.device(1, since=hour(-9))
     torn = await clinic.give(deviceId=1, deviceIdentifier="B")
     whole = await clinic.give(deviceId=1, deviceIdentifier="C", taken=hour(1))
+    await clinic.device(3, since=hour(-9))
+    await clinic.give(deviceId=3, deviceIdentifier="D")  # mentions another
     await clinic.device(2, since=hour(-9), deviceIdentifiers=[{"value": "B"}])
+    asked = [("readings_of_subject", 1, None, "B"), ("rejections_of_identifier", None, None, "B")]
+    assert [line[:4] for line in await clinic.pending()] == asked
     await clinic.device(1, since=hour(-9), deviceIdentifiers=[{"value": "C"}])
     await clinic.correct()
     assert await clinic.became(torn, whole) == ["device_mismatch", "reading"]
@@ -472,6 +480,17 @@ async def test_a_patients_first_zip_covers_the_time_before_it(clinic: Clinic) ->
     await clinic.holds()
 
 
+async def test_a_zip_said_to_be_none_is_the_first_too(clinic: Clinic) -> None:
+    """The next one covers no time before it, and touches nothing there."""
+    await clinic.patient(since=hour(-9), zipCode=None)
+    reading = await clinic.give(patientId=7)
+    await clinic.patient(since=hour(5), zipCode=NEW_YORK)
+    assert [line[4] for line in await clinic.pending()] == [hour(5)] * 2
+    await clinic.correct()
+    assert (await clinic.row(reading))["patient_time_zone"] is None
+    await clinic.holds()
+
+
 async def test_a_country_that_the_first_zip_counts_with_covers_the_time_before_too(clinic: Clinic) -> None:
     await clinic.device(since=hour(-9), patientId=7)
     reading = await clinic.give()
@@ -493,6 +512,8 @@ async def test_a_country_that_the_first_zip_counts_with_covers_the_time_before_t
         ({"zipCode": None}, None),
         ({"country": "DEU"}, None),
         ({"country": "USA"}, EDT),
+        ({"customerId": 5}, EDT),
+        ({"customerId": None}, EDT),
         ({"externalIdentifier": "mrn"}, EDT),
     ],
     ids=str,
@@ -501,13 +522,14 @@ async def test_a_patient_who_moves_has_another_clock_from_then_on(
     clinic: Clinic, says: dict[str, Any], offset: int | None
 ) -> None:
     """By the device's history and by being named, with a device or without."""
-    await clinic.patient(since=hour(-9), zipCode=NEW_YORK)
+    await clinic.patient(since=hour(-9), zipCode=NEW_YORK, customerId=4)
     await clinic.device(1, since=hour(-9), patientId=7)
     await clinic.device(2, since=hour(-9), patientId=8)
     naming: list[dict[str, Any]] = [{"deviceId": 1}, {"deviceId": 2, "patientId": 7}, {"patientId": 7}]
     before = [await clinic.give(taken=hour(0), received=hour(5), **who) for who in naming]
     after = [await clinic.give(taken=hour(2), received=hour(5), **who) for who in naming]
-    await clinic.give(taken=hour(3), received=hour(5), deviceId=2)  # of patient 8
+    for _ in range(2):
+        await clinic.give(taken=hour(3), received=hour(5), deviceId=2)  # of patient 8, and set aside of patient 8
     await clinic.patient(since=hour(2), **says)
     queued = [("readings_of_subject", subject, 7, None, hour(2)) for subject in (-7, 1, 2)]
     queued.append(("rejections_of_patient", None, 7, None, hour(2)))
@@ -537,7 +559,10 @@ async def test_a_patient_named_before_the_device_was_anothers_is_found_as_mentio
     await clinic.device(1, since=hour(-9), patientId=8)
     await clinic.device(2, since=hour(5), patientId=8)
     named = [await clinic.give(deviceId=device, patientId=7) for device in (1, 2)]
+    await clinic.device(3, since=hour(-9), patientId=8)
+    await clinic.give(deviceId=3, patientId=9)  # mentions another
     await clinic.patient(7, since=hour(-9), zipCode=PHOENIX, customerId=4)
+    assert sorted(line[1] for line in await clinic.pending() if line[0] == "readings_of_subject") == [1, 2]
     await clinic.correct()
     for place in named:
         row = await clinic.row(place)
@@ -574,6 +599,10 @@ async def test_a_customer_unknown_at_first_is_covered_by_the_first_that_is_known
     await clinic.patient(since=hour(-9), customerId=None)
     reading = await clinic.give(deviceId=1, patientId=7)
     await clinic.patient(since=hour(9), customerId=2)
+    await clinic.correct()
+    assert await clinic.became(reading) == ["customer_mismatch"]
+    await clinic.patient(since=hour(2), customerId=None)
+    assert {line[4] for line in await clinic.pending()} == {hour(2)}, "nor is anything before it judged again"
     await clinic.correct()
     assert await clinic.became(reading) == ["customer_mismatch"]
     await clinic.holds()
@@ -670,6 +699,14 @@ async def test_an_earlier_received_newcomer_makes_the_reading_give_way(clinic: C
         "conflicting_duplicate",
         "duplicate",
     ]
+    await clinic.holds()
+
+
+async def test_of_newcomers_in_one_batch_it_is_the_first_whom_reasons_follow(clinic: Clinic) -> None:
+    await clinic.device(since=hour(-9))
+    was, alike = [await clinic.give(received=hour(n), heartRate=60) for n in (5, 6)]
+    await clinic.give_together([envelope(heartRate=61), envelope(heartRate=60)])
+    assert await clinic.became(was, alike) == ["conflicting_duplicate"] * 2
     await clinic.holds()
 
 
@@ -896,7 +933,8 @@ async def test_a_replica_that_knows_of_nothing_judges_by_all_that_was_told(clini
 async def test_states_that_say_nothing_relevant_queue_only_what_may_be_unknown(clinic: Clinic) -> None:
     """A note, a site: they change no reading. But they make a device known, if it was not."""
     await clinic.device(1, since=hour(-9))
-    await clinic.give()
+    for _ in range(2):
+        await clinic.give()  # a reading, and one set aside
     unknown = await clinic.give(deviceId=2)
     says = {"note": "x", "siteId": 3, "platformSite": True, "deviceIdentifiers": []}
     for device in (1, 2):
@@ -913,6 +951,7 @@ async def test_work_is_queued_only_for_what_has_rows(clinic: Clinic) -> None:
     await clinic.device(1, since=hour(-9), currentStatus="withPatient", patientId=7, deviceIdentifiers=[{"value": "A"}])
     await clinic.patient(7, since=hour(-9), zipCode=NEW_YORK)
     await clinic.give()
+    await clinic.give(deviceIdentifier="Z")  # refused
     await clinic.device(2, since=hour(-9), currentStatus="lost", patientId=8, deviceIdentifiers=[{"value": "B"}])
     await clinic.patient(8, since=hour(-9), zipCode=NEW_YORK, customerId=3)
     await clinic.device(3, since=hour(-10), deviceIdentifiers=[{"value": "B"}])
@@ -981,6 +1020,7 @@ async def test_a_changed_law_judges_everything_again(clinic: Clinic, changed: La
         {"deviceId": 3, "taken": hour(30)},
         {"deviceId": 3, "taken": hour(99)},
         {"deviceId": 3, "taken": hour(-3)},
+        {"patientId": 7, "taken": hour(-3)},
         {"deviceId": 3, "taken": datetime(1999, 1, 1, tzinfo=UTC)},
         {"deviceId": 3, "taken": datetime(1980, 1, 1, tzinfo=UTC), "source": ARCHIVE, "received": None},
         {"deviceId": 3, "heartRate": "60"},
@@ -997,7 +1037,9 @@ async def test_a_changed_law_judges_everything_again(clinic: Clinic, changed: La
         names = await adopt_parameters(clinic.database, parameters(law, table_zones()))
         assert len(names) == 1
         assert [line[0] for line in await clinic.pending()] == ["all_readings", "all_rejections"]
-        clinic.law = law
+        with pytest.raises(OperatorError, match="the law parameters were changed while this process ran"):
+            await clinic.give()
+        clinic.law, clinic.registry = law, Registry(table_zones())  # started again
         await clinic.correct()
         await clinic.holds(law=law, bytes_kept=False)
     assert await adopt_parameters(clinic.database, parameters(LAW, table_zones())) == []
@@ -1028,7 +1070,7 @@ async def test_a_kill_in_the_middle_changes_nothing_in_the_end(migrated: str, mo
     places = await twenty(clinic)
     await clinic.device(since=hour(2), currentStatus="decommissioned")
     done = 0
-    for step in ("insert_rejections", "note_mentions", "finish", "go_on_from"):
+    for step in ("remove_readings", "note_mentions", "finish", "go_on_from"):
         await correct(database=clinic.database, registry=clinic.registry, law=LAW, page=3)
         done += 3
         assert Counter(await clinic.became(*places)) == {"device_decommissioned": done, "reading": 20 - done}
@@ -1064,6 +1106,26 @@ async def test_a_page_is_as_long_as_asked_and_a_round_no_longer(migrated: str) -
     await clinic.correct()
     await clinic.holds()
     await clinic.database.close()
+
+
+async def test_pages_of_what_was_refused_go_from_source_to_source(clinic: Clinic) -> None:
+    """By the whole place: the next source begins again with the first partition and offset."""
+    sources = (SOURCE, SOURCE, ARCHIVE)
+    await clinic.device(1, since=hour(-9), customerId=1)
+    await clinic.patient(7, since=hour(-9), customerId=2)
+    of_device = [await clinic.give(deviceId=2, source=source, taken=hour(n)) for n, source in enumerate(sources)]
+    of_patient = [
+        await clinic.give(deviceId=1, patientId=7, source=source, taken=hour(n)) for n, source in enumerate(sources)
+    ]
+    naming = [await clinic.give(deviceIdentifier="A", source=source, taken=hour(n)) for n, source in enumerate(sources)]
+    assert await clinic.became(*of_device, *naming) == ["unknown_device"] * 6
+    assert await clinic.became(*of_patient) == ["customer_mismatch"] * 3
+    await clinic.device(2, since=hour(-9))
+    await clinic.patient(7, since=hour(-9), customerId=1, recorded=hour(1))
+    await clinic.device(3, since=hour(-9), deviceIdentifiers=[{"value": "A"}])
+    await clinic.correct()
+    assert await clinic.became(*of_device, *of_patient, *naming) == ["reading"] * 9
+    await clinic.holds()
 
 
 async def test_one_replica_corrects_at_a_time(clinic: Clinic) -> None:

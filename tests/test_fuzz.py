@@ -22,9 +22,11 @@ from enrich.law import Law
 from enrich.offsets import offset_s
 from enrich.registry import Registry
 from enrich.zones import table_zones
+from ingest.batch import Batch
+from ingest.broker import topic_of
 from ingest.correct import correct
 from ingest.registry_feed import store_states, topic_state
-from ingest.store import Batch, store
+from ingest.store import store
 from schemas.envelope import NotUnderstood, understand
 from schemas.judgement import Accepted, Entry, Judgement, Rejected
 from schemas.kinds import Kind
@@ -33,6 +35,7 @@ from schemas.reading import Reading, canonical_envelope
 from schemas.reasons import Reason
 from schemas.record import Place, Record
 from schemas.states import About, State, understand_state
+from schemas.wire import EARLIEST_INSTANT
 from sinks.database import Database
 from sinks.ledger import Move, Source, begin_partition, open_source
 from sinks.readings import READING_COLUMNS, REJECTION_COLUMNS, _entry, _reading_row, _rejection_row
@@ -516,7 +519,14 @@ def agree_on_the_state(
         says["deviceIdentifiers"] = [(one.get("type"), one["value"]) for one in says["deviceIdentifiers"]]
     always = None if from_file and not told.effective_at_sent else told.effective_at
     assert (told.subject_id, says, always, told.recorded_at, told.effective_at_sent) == (
-        *(said.id, said.said, said.effective_at, said.recorded_at, said.explicit),
+        # "Always" is before any moment that can be sent, so the very first is kept as the next.
+        *(
+            said.id,
+            said.said,
+            said.effective_at and max(said.effective_at, FIRST_SENT),
+            said.recorded_at,
+            said.explicit,
+        ),
     )
 
 
@@ -550,6 +560,7 @@ def _told(about: About, value: bytes | None, *, from_file: bool = False) -> Stat
 
 # --- stored ---------------------------------------------------------------------------------------------------------
 
+FIRST_SENT = EARLIEST_INSTANT + timedelta(microseconds=1)
 REGISTRY = {about: f"kafka:registry.{about}s" for about in About}
 
 
@@ -578,7 +589,7 @@ class Pipeline:
         """Registry messages, as the feed takes them."""
 
         def understand_it(one: Record) -> State | NotUnderstood:
-            return topic_state(one, batch, devices_source=REGISTRY[About.DEVICE], law=LAW)
+            return topic_state(one, batch, devices_topic=topic_of(REGISTRY[About.DEVICE]), law=LAW)
 
         batch = self._batch(REGISTRY[about], given)
         await store_states(batch, understand_it, database=self.database)

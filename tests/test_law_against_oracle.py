@@ -12,8 +12,9 @@ from enrich.law import Law
 from enrich.offsets import offset_s
 from enrich.registry import Registry
 from enrich.zones import table_zones
+from ingest.batch import Batch
 from ingest.correct import correct
-from ingest.store import Batch, store
+from ingest.store import store
 from schemas.envelope import NotUnderstood
 from schemas.record import Place, Record
 from schemas.states import About, State, understand_state

@@ -27,9 +27,10 @@ from enrich.law import Law
 from enrich.offsets import offset_s
 from enrich.registry import Registry
 from enrich.zones import table_zones
+from ingest.batch import Batch
 from ingest.correct import correct
 from ingest.registry_feed import store_states
-from ingest.store import Batch, store
+from ingest.store import store
 from schemas.envelope import NotUnderstood, understand
 from schemas.judgement import Rejected
 from schemas.reading import Reading, canonical_envelope

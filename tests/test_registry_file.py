@@ -532,7 +532,7 @@ def fail_at(monkeypatch, call: int) -> None:
         calls += 1
         if calls == call:
             raise RuntimeError("killed")
-        await store(*arguments, **named)
+        return await store(*arguments, **named)
 
     monkeypatch.setattr(ingest.registry_file, "store_states", failing)
 
@@ -570,9 +570,10 @@ async def test_a_commit_of_unknown_outcome_is_settled_by_the_position(database, 
     async def lost_answer(*arguments, **named):
         nonlocal calls
         calls += 1
-        await store(*arguments, **named)
+        change = await store(*arguments, **named)
         if calls == 1:
             raise AwayError("the connection is gone")
+        return change
 
     monkeypatch.setattr(ingest.registry_file, "store_states", lost_answer)
     path = file(tmp_path, ndjson(*({"deviceId": n} for n in range(1, 10))))

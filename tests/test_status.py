@@ -117,13 +117,13 @@ async def test_partitions_that_nobody_has_begun_are_told(migrated, broker, topic
     said = await status(environment(migrated, broker, topics))
     raw = f"kafka:{topics['READINGS_RAW_TOPIC']}"
     assert [one for one in said["partitions"] if one["source"] == raw] == [
-        {"source": raw, "partition": 0, "high_water": 0, "lag": None, "position": None},
-        {"source": raw, "partition": 1, "high_water": 5, "lag": None, "position": None},
+        {"source": raw, "partition": 0, "high_water": 0, "lag": None, "behind_s": None, "position": None},
+        {"source": raw, "partition": 1, "high_water": 5, "lag": None, "behind_s": None, "position": None},
     ]
     assert (said["readings"], said["rejections"]) == (0, {})
     _, out, _ = await run(environment(migrated, broker, topics), "status")
     assert [line.split() for line in out.splitlines() if line.startswith(raw)][1] == [
-        raw, "1", "not", "begun", "5", "-", "-", "-", "-", "-",
+        raw, "1", "not", "begun", "5", "-", "-", "-", "-", "-", "-",
     ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "enrich" / "zip_table" / "build.py"
 OWN_PYTEST = "[pytest]\naddopts = --import-mode=importlib -p no:cacheprovider\nfilterwarnings =\n  error\n  ignore:Using slow pure-python\n"
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.thorough, pytest.mark.xdist_group("zip_environments")]
 
 
 def python_with(name: str, *requirements: str) -> Path:

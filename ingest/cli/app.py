@@ -16,13 +16,15 @@ from enrich.zones import table_zones
 from ingest.cli.demo import demo
 from ingest.cli.ledger import explain_one, verify_all
 from ingest.cli.registry import registry_app
+from ingest.cli.sources import sources_app
 from ingest.cli.status import print_status
 from ingest.cli.zone import answer_stream, show_zone, write_uszipcode
 from ingest.consume import Consumer, database_of
 from ingest.law_parameters import adopt_parameters, parameters
 from ingest.logs import set_up_logs
-from ingest.patience import patiently
+from ingest.patience import Patience
 from ingest.settings import Settings, SettingsError, load
+from ingest.stop_line import StopLineError
 from ingest.zip_zones import zones_of
 from sinks.errors import SchemaError, SinkError
 from sinks.migrate import migrate as bring_up_schema
@@ -46,7 +48,7 @@ def main() -> None:
     except (SettingsError, SchemaError) as error:
         _say(f"readings: {error}")
         sys.exit(WRONG_USAGE)
-    except SinkError as error:
+    except (SinkError, StopLineError) as error:
         _say(f"readings: {error}")
         sys.exit(FAILED)
 
@@ -73,6 +75,7 @@ def readings(
 
 app.command()(demo)
 app.add_typer(registry_app, name="registry")
+app.add_typer(sources_app, name="sources")
 app.command("verify")(verify_all)
 app.command("explain")(explain_one)
 
@@ -102,11 +105,17 @@ def consume(
         bool,
         typer.Option("--until-caught-up", help="End with 0 when all that the topics hold at the start is stored."),
     ] = False,
+    accept_bad_input: Annotated[
+        bool, typer.Option("--accept-bad-input", help="Never stop the line, however much of the input is unreadable.")
+    ] = False,
 ) -> None:
     """Take readings from Kafka and store them, until SIGTERM (exit 0) or SIGINT (exit 130).
 
     The registry topics are followed first. While the database or the broker is away it waits and nothing moves; what
     was not stored is taken again. Any number of replicas share the partitions.
+
+    When nearly all that comes is malformed or invalid, a bad deployment most likely, the line stands still and says so
+    once a minute; with --until-caught-up it ends with 1. With READINGS_HTTP_PORT it answers /live, /ready and /metrics.
     """
     settings = _settings()
 
@@ -114,7 +123,7 @@ def consume(
         stop = asyncio.Event()
         code = _stop_on_signals(stop)
         consumer = Consumer(settings, zones_of(settings.uszipcode_database), stop)
-        await consumer.run(until_caught_up=until_caught_up)
+        await consumer.run(until_caught_up=until_caught_up, accept_bad_input=accept_bad_input)
         return code()
 
     raise typer.Exit(asyncio.run(run()))
@@ -185,7 +194,7 @@ def _settings() -> Settings:
 
 async def _in_time(settings: Settings, action: Callable[[], Awaitable[Result]]) -> Result:
     """The result of `action`, waiting for the database no longer than `connect_timeout_s`."""
-    return await patiently(action, give_up_after_s=settings.connect_timeout_s)
+    return await Patience(give_up_after_s=settings.connect_timeout_s)(action)
 
 
 def _say(line: str) -> None:

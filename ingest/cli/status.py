@@ -33,6 +33,7 @@ def status_in_words(seen: Status) -> list[str]:
         f"zip table    {seen.zip_table}",
         *_law(seen),
         f"registry     version {registry.version}: {devices}, {patients}",
+        _corrections(seen),
         *(f"broker       {fault}" for fault in seen.broker.faults),
         *_clock(seen),
         "",
@@ -55,12 +56,20 @@ def status_as_json(seen: Status) -> dict[str, Any]:
             "differences": [difference._asdict() for difference in seen.law_differences],
         },
         "registry": seen.census.registry._asdict(),
+        "corrections_pending": seen.corrections_pending,
         "broker": {"faults": seen.broker.faults, "raw_topic_timestamp_type": seen.broker.timestamp_type},
         "warnings": _warnings(seen),
         "partitions": [_partition(standing) for standing in seen.partitions],
         "readings": sum(count.readings for count in seen.census.partitions),
         "rejections": dict(_rejections(seen)),
     }
+
+
+def _corrections(seen: Status) -> str:
+    left = seen.corrections_pending
+    if left == 0:
+        return "corrections  none pending: what is stored is right by all that is known"
+    return f"corrections  {left} pending: consumers judge again what late news touches"
 
 
 def _law(seen: Status) -> list[str]:
@@ -90,7 +99,18 @@ def _warnings(seen: Status) -> list[str]:
 
 
 def _table(partitions: Iterable[Standing]) -> list[str]:
-    head = ("source", "partition", "position", "high water", "lag", "readings", "rejections", "states", "gaps")
+    head = (
+        "source",
+        "partition",
+        "position",
+        "high water",
+        "lag",
+        "behind",
+        "readings",
+        "rejections",
+        "states",
+        "gaps",
+    )
     rows = [head, *map(_row, partitions)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     return [
@@ -101,7 +121,7 @@ def _table(partitions: Iterable[Standing]) -> list[str]:
 
 def _row(standing: Standing) -> tuple[str, ...]:
     count = standing.taken
-    behind = (_or_unknown(standing.high_water), _or_unknown(standing.lag))
+    behind = (_or_unknown(standing.high_water), _or_unknown(standing.lag), _seconds(standing.behind_s))
     if count is None:
         return (_short(standing.source), str(standing.partition), "not begun", *behind, "-", "-", "-", "-")
     gaps = " ".join(f"{missing} {kind}" for kind, missing in count.gaps.items()) or "0"
@@ -113,6 +133,10 @@ def _short(source: str) -> str:
     """A hash of 64 digits is told by its first twelve."""
     kind, _, name = source.partition(":")
     return f"{kind}:{name[:12]}…" if kind == "archive" else source
+
+
+def _seconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.0f} s"
 
 
 def _or_unknown(number: int | None) -> str:
@@ -136,7 +160,7 @@ def _rejections(seen: Status) -> Counter[str]:
 
 def _partition(standing: Standing) -> dict[str, Any]:
     said: dict[str, Any] = {"source": standing.source, "partition": standing.partition}
-    said |= {"high_water": standing.high_water, "lag": standing.lag}
+    said |= {"high_water": standing.high_water, "lag": standing.lag, "behind_s": standing.behind_s}
     count = standing.taken
     if count is None:
         return said | {"position": None}

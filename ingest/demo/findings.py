@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 import asyncpg
 
+from ingest.broker import source_name
 from ingest.demo.clinic_readings import RawReading
 from ingest.demo.clinic_registry import DECOMMISSIONED_AT, HANDED_OVER, MOVED_AT, MOVER, RETIRED, WEARABLES
 from ingest.demo.clinic_stories import AUTUMN_NIGHT
 from ingest.demo.publish import Placed
-from ingest.kafka import source_name
 from ingest.settings import Settings
 from schemas.reasons import Reason
 

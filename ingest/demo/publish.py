@@ -7,9 +7,9 @@ from typing import TypeAlias
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from ingest.broker import connection_options
 from ingest.demo.clinic import Clinic
 from ingest.demo.clinic_readings import RawReading
-from ingest.kafka import connection_options
 from ingest.settings import Settings
 from schemas.states import About
 

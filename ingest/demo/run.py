@@ -13,13 +13,13 @@ from rich.console import Console
 
 from enrich.offsets import tzdb_version
 from enrich.zones import table_zones
+from ingest.broker import source_name
 from ingest.consume import Consumer, database_of
 from ingest.demo import findings, show
 from ingest.demo.clinic import Clinic, make_clinic
 from ingest.demo.embedded_broker import EmbeddedBroker
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from ingest.demo.publish import RAW_PARTITIONS, Placed, create_topics, publish_readings, publish_registry
-from ingest.kafka import source_name
 from ingest.law_parameters import adopt_parameters, parameters
 from ingest.logs import set_up_logs
 from ingest.patience import before

@@ -24,11 +24,12 @@ import sinks.registry
 from enrich.law import Law
 from enrich.registry import Registry
 from enrich.zones import table_zones
+from ingest.batch import Batch
 from ingest.correct import PAGE, correct
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from ingest.law_parameters import adopt_parameters, parameters
 from ingest.patience import patiently
-from ingest.store import Batch, store
+from ingest.store import store
 from schemas.record import Place, Record
 from schemas.states import About, State, understand_state
 from sinks.corrections import pending_corrections

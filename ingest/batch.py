@@ -1,0 +1,43 @@
+"""Records that are stored together, and how they come apart when the database does not take them together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from schemas.record import Record
+from sinks.ledger import Move, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records that are stored together, and how far they move their partitions."""
+
+    records: Sequence[Record]
+    moves: Sequence[Move]
+    sources: Mapping[str, Source]
+    refused: str | None = None
+    """Why the database does not take the one record that is here: it is to be set aside as `unstorable`."""
+
+    @property
+    def last(self) -> dict[tuple[str, int], Record]:
+        """The last record of each (source, partition) that has any."""
+        return {(record.place.source, record.place.partition): record for record in self.records}
+
+    @property
+    def halves(self) -> "tuple[Batch, Batch]":
+        """The earlier and the later half of the records, each with its part of the way. Asked of two or more."""
+        middle = len(self.records) // 2
+        earlier, later = replace(self, records=self.records[:middle]), replace(self, records=self.records[middle:])
+        to, beyond = earlier.last, later.last
+        moves: tuple[list[Move], list[Move]] = ([], [])
+        for move in self.moves:
+            key = (move.source.name, move.partition)
+            cut = to[key].place.offset + 1 if key in to else move.expected
+            if key not in beyond:  # the way goes on over a gap at most
+                cut = move.next_offset
+            for half, (expected, next_offset) in zip(
+                moves, ((move.expected, cut), (cut, move.next_offset)), strict=True
+            ):
+                gaps = [gap for gap in move.gaps if expected <= gap.first_offset < next_offset]
+                if expected < next_offset:
+                    half.append(move._replace(expected=expected, next_offset=next_offset, gaps=gaps))
+        return replace(earlier, moves=moves[0]), replace(later, moves=moves[1])

@@ -1,0 +1,115 @@
+"""The broker: how it is reached, how it fails, what it says of its topics."""
+
+from collections.abc import Awaitable, Collection
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    InvalidSessionTimeoutError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    KafkaUnavailableError,
+    UnknownError,
+    UnrecognizedBrokerVersion,
+)
+
+from ingest.settings import Settings
+from sinks.errors import AwayError, OperatorError, SinkError
+
+_AWAY = (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    KafkaUnavailableError,
+    UnknownError,
+    UnrecognizedBrokerVersion,
+    OSError,
+)
+"""What aiokafka does not call retriable although time mends it."""
+
+
+def source_name(topic: str) -> str:
+    """The name in the ledger of the first log of a topic; `sinks.ledger.topics` tells that of its present one."""
+    return f"kafka:{topic}"
+
+
+def topic_of(source: str) -> str:
+    """The topic that a source of the ledger is a log of: `kafka:<topic>`, or `kafka:<topic>@2` made anew."""
+    return source.removeprefix("kafka:").partition("@")[0]
+
+
+class BrokerAwayError(AwayError):
+    """The broker cannot be reached: wait, nothing moves."""
+
+
+def failure(error: KafkaError | OSError, what: str) -> SinkError:
+    """What an error of the broker means for us: to wait, or that a person has to mend something."""
+    if isinstance(error, InvalidSessionTimeoutError):
+        return OperatorError(
+            "the broker grants no session of READINGS_KAFKA_SESSION_TIMEOUT_S"
+            " (see its group.min.session.timeout.ms and group.max.session.timeout.ms)"
+        )
+    away = isinstance(error, _AWAY) or error.retriable
+    kind = BrokerAwayError if away else OperatorError
+    return kind(f"the broker {what} ({type(error).__name__})")
+
+
+def beyond_the_end(topic: str, partition: int, at: int, end: int) -> OperatorError:
+    """What to stop with: going on there would pass over what comes before it."""
+    return OperatorError(
+        f"position {at} of {topic} partition {partition} lies beyond the log's end, {end}:"
+        " the wrong cluster, or a broker restored from a backup"
+    )
+
+
+async def partitions_of(settings: Settings, topics: Collection[str]) -> dict[str, int]:
+    """How many partitions each topic has, without ever creating one.
+
+    :raises OperatorError: when one is missing; :raises BrokerAwayError: when the broker cannot be reached.
+    """
+    admin = AIOKafkaAdminClient(**connection_options(settings))
+    try:
+        await admin.start()
+        known = set(await admin.list_topics())
+        if missing := [topic for topic in topics if topic not in known]:
+            raise OperatorError(f"the broker has no topic {missing[0]}; create it or name another in READINGS_*_TOPIC")
+        described = await admin.describe_topics(list(topics))
+    except (KafkaError, OSError) as error:
+        raise failure(error, "cannot be reached") from None
+    finally:
+        await admin.close()
+    return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+
+def connection_options(settings: Settings) -> dict[str, Any]:
+    """What every client of the broker is told."""
+    return {
+        "bootstrap_servers": settings.kafka_bootstrap_servers,
+        "request_timeout_ms": int(settings.kafka_timeout_s * 1000),
+        "client_id": "device-readings",
+        # How long a new partition, or a topic that was deleted, may go unnoticed: five minutes unless told.
+        "metadata_max_age_ms": 10_000,
+    }
+
+
+def consumer_options(settings: Settings) -> dict[str, Any]:
+    """What every consumer is told: nothing is committed for us, and only what is committed is read."""
+    return {
+        **connection_options(settings),
+        "enable_auto_commit": False,
+        "isolation_level": "read_committed",
+        # Where the database knows no position and the log has moved on, we decide, and say so.
+        "auto_offset_reset": "none",
+        # Bounds what is fetched ahead: memory, not speed, is what these limit.
+        "max_partition_fetch_bytes": 1_048_576,
+        "fetch_max_bytes": 16_777_216,
+    }
+
+
+async def told_offsets(asking: Awaitable[dict[TopicPartition, int]]) -> dict[TopicPartition, int]:
+    """Where logs begin or end, by the broker's answer."""
+    try:
+        return await asking
+    except KafkaError as error:
+        raise failure(error, "cannot tell its offsets") from None

@@ -1,0 +1,77 @@
+"""What is taken from the broker and not yet a batch."""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from aiokafka import ConsumerRecord, TopicPartition
+
+from ingest.batch import Batch
+from ingest.settings import Settings
+from schemas.record import Place, Record
+from sinks.ledger import Gap, Move, Source
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_MS = 253_402_300_799_999
+
+
+class Pending:
+    """Records and gaps in the order of their partitions, until there are enough of them or they have become old.
+
+    :param sources: what the present log of each topic is called in the ledger.
+    """
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self.records: list[Record] = []
+        self.began: float | None = None
+        """When the first of it was taken, by the monotonic clock."""
+        self.oldest: dict[TopicPartition, datetime | None] = {}
+        """When the broker received the first record of each partition."""
+        self._sources = sources
+        self._bytes = 0
+        self._expected: dict[TopicPartition, int] = {}
+        self._next: dict[TopicPartition, int] = {}
+        self._gaps: dict[TopicPartition, list[Gap]] = {}
+
+    def add(self, tp: TopicPartition, record: ConsumerRecord[bytes, bytes]) -> None:
+        place = Place(self._sources[tp.topic].name, tp.partition, record.offset)
+        received_at = instant(record.timestamp)
+        self.records.append(Record(place, received_at, record.value))
+        self.oldest.setdefault(tp, received_at)
+        self._bytes += len(record.value or b"")
+        self._reach(tp, record.offset, record.offset + 1)
+
+    def pass_over(self, tp: TopicPartition, gap: Gap) -> None:
+        self._gaps.setdefault(tp, []).append(gap)
+        self._reach(tp, gap.first_offset, gap.next_offset)
+
+    def ready(self, settings: Settings) -> bool:
+        return self.began is not None and (
+            len(self.records) >= settings.batch_records
+            or self._bytes >= settings.batch_bytes
+            or self.wait_ms(settings) == 0
+        )
+
+    def wait_ms(self, settings: Settings) -> int:
+        """How long to wait for more before what is here has become old; a while when there is nothing."""
+        if self.began is None:
+            return settings.batch_age_ms
+        return max(0, int(settings.batch_age_ms - (time.monotonic() - self.began) * 1000))
+
+    def batch(self) -> Batch:
+        moves = [
+            Move(self._sources[tp.topic], tp.partition, at, self._next[tp], self._gaps.get(tp, ()))
+            for tp, at in self._expected.items()
+        ]
+        return Batch(self.records, moves, {source.name: source for source in self._sources.values()})
+
+    def _reach(self, tp: TopicPartition, offset: int, next_offset: int) -> None:
+        if self.began is None:
+            self.began = time.monotonic()
+        self._expected.setdefault(tp, offset)
+        self._next[tp] = next_offset
+
+
+def instant(timestamp_ms: int) -> datetime | None:
+    """A record's timestamp; with CreateTime it is whatever a sender wrote, so it is cut to what a datetime can hold."""
+    return None if timestamp_ms < 0 else _EPOCH + timedelta(milliseconds=min(timestamp_ms, _LATEST_MS))

@@ -1,0 +1,55 @@
+"""A bad deployment is not bad data: when nearly all that comes is unreadable, the line stops instead of emptying it."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from schemas.judgement import Entry, Judgement, Rejected
+from schemas.reasons import Reason
+
+_UNREADABLE: Final = frozenset({Reason.MALFORMED, Reason.INVALID})
+
+
+class StopLineError(Exception):
+    """Nothing of the batch in hand was stored, and nothing will be until a person has looked."""
+
+
+class StopLine:
+    """The last so many records of this process: whether each could be read.
+
+    :param window: how many are looked at; 0 never stops.
+    :param share: the share of a full window, 0 to 1, that may not be reached by `malformed` and `invalid` ones.
+    """
+
+    def __init__(self, window: int, share: float) -> None:
+        self._window, self._share = window, share
+        self._unreadable: deque[bool] = deque(maxlen=window)
+        self._standing = 0
+
+    def look(self, entries: Sequence[Entry[Judgement]]) -> None:
+        """Nothing, as long as no full window that ends within these is as bad as that.
+
+        :raises StopLineError: if one is.
+        """
+        coming = [_unreadable(entry) for entry in entries]
+        if not self._window or True not in coming:
+            return  # good ones alone make no window worse
+        seen = [*self._unreadable, *coming]
+        bad = sum(seen[: self._window])
+        worst = bad if len(seen) >= self._window else 0
+        for leaving, entering in zip(seen, seen[self._window :], strict=False):
+            bad += entering - leaving
+            worst = max(worst, bad)
+        if len(seen) >= self._window and worst >= self._share * self._window:
+            raise StopLineError(
+                f"{worst} of {self._window} records in a row are malformed or invalid: a bad deployment, most likely."
+                " Nothing of the last batch is stored. Mend what sends them, or go on with --accept-bad-input"
+            )
+
+    def add(self, entries: Sequence[Entry[Judgement]]) -> None:
+        """These are stored."""
+        self._unreadable.extend(map(_unreadable, entries))
+
+
+def _unreadable(entry: Entry[Judgement]) -> bool:
+    return isinstance(entry.judgement, Rejected) and entry.judgement.reason in _UNREADABLE
