@@ -1,18 +1,24 @@
 """The law, rules 1 to 8: a case for each rule, tie and field."""
 
+import itertools
 import json
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from enrich.judge import judge
+from enrich.judge import judge, judge_again, unregistered_mentions
 from enrich.law import Law
+from enrich.rank import rank, ranked_by_key
 from enrich.registry import Registry
-from schemas.judgement import Accepted, Judgement, Rejected
+from schemas.judgement import Accepted, Entry, Judgement, Rejected
 from schemas.reading import canonical_envelope
 from schemas.reasons import Reason
-from tests.build import LAW, NOON, at, device, envelope, patient, record, registry, state
+from schemas.record import Place
+from schemas.states import About, State
+from schemas.wire import EARLIEST_INSTANT
+from tests.build import LAW, NEW_YEAR, NOON, at, device, envelope, patient, record, registry, state
 
 KNOWN = registry(device(1))
 
@@ -200,10 +206,45 @@ def test_a_measure_that_is_missing_or_in_another_unit_is_invalid(kind: str, meas
     assert refused(envelope(kind, **measures)).reason is Reason.INVALID
 
 
+def test_of_many_faults_five_are_told_in_the_order_of_fields() -> None:
+    detail = refused(envelope("sleepMatDuration", deviceId=0, manual=1)).detail
+    assert detail is not None
+    assert [fault.split(":")[0] for fault in detail.split("; ")] == [
+        f"payload.{name}" for name in ("deviceId", "manual", "deepSleep", "lightSleep", "rem")
+    ]
+
+
 def test_an_infinite_measure_is_invalid_and_zero_is_an_offset() -> None:
     value = envelope("weight", weight=150).replace(b"150", b"1e999")
     assert refused(value).reason is Reason.INVALID
     assert accepted(envelope(deviceTimeZoneOffset=0)).reading.device_time_zone_offset == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "whole"),
+    [
+        ("88.000", 88),
+        ("0.88e2", 88),
+        ("-0.0", 0),
+        ("9007199254740992", 2**53),
+        ("9007199254740991.0", 2**53 - 1),
+        ("-9007199254740991.0", 1 - 2**53),
+        ("9007199254740992.0", None),
+        ("-9007199254740992.0", None),
+        ("1e18", None),
+        ("1e400", None),
+    ],
+)
+def test_a_whole_number_may_be_written_as_a_double_where_doubles_still_tell_whole_numbers_apart(
+    number: str, whole: int | None
+) -> None:
+    """From 2**53 on the number that was meant may be another: an id would be somebody else's."""
+    value = envelope("heartRateVariability", heartRateVariability=1, heartRateVariabilityDuration=4711)
+    value = value.replace(b"4711", number.encode())
+    if whole is None:
+        assert refused(value).reason is Reason.INVALID
+    else:
+        assert accepted(value).reading.measures[2] == whole
 
 
 def test_times_are_cut_to_microseconds_and_moved_to_utc() -> None:
@@ -376,7 +417,8 @@ def test_of_equal_moments_the_last_recorded_counts_and_of_those_the_last_place()
     earlier = device(patientId=7, effectiveAt=moment, told=at("2026-03-01"), offset=2)
     assert accepted(envelope(), registry(later, earlier)).patient_id == 8
     twin = device(patientId=9, effectiveAt=moment, told=at("2026-03-02"), offset=3)
-    assert accepted(envelope(), registry(later, earlier, twin)).patient_id == 9
+    for told in itertools.permutations([later, earlier, twin]):
+        assert accepted(envelope(), registry(*told)).patient_id == 9, "in whatever order they are read"
 
 
 def test_a_change_told_twice_counts_where_it_was_told_first() -> None:
@@ -386,7 +428,8 @@ def test_a_change_told_twice_counts_where_it_was_told_first() -> None:
         device(patientId=8, effectiveAt=moment, told=at("2026-03-02"), offset=2),
         device(patientId=7, effectiveAt=moment, told=at("2026-03-03"), offset=3),
     ]
-    assert accepted(envelope(), registry(*told)).patient_id == 8
+    for in_some_order in itertools.permutations(told):
+        assert accepted(envelope(), registry(*in_some_order)).patient_id == 8
 
 
 def test_fields_are_taken_one_by_one_absent_says_nothing_and_null_says_none() -> None:
@@ -403,3 +446,243 @@ def test_of_two_first_zip_codes_the_earlier_told_covers_the_time_before_and_the_
     )
     before, after = (accepted(envelope(patientId=7, taken=at(day)), known) for day in ("2026-01-01", "2026-02-01"))
     assert (before.patient_time_zone, after.patient_time_zone) == ("America/New_York", "America/Phoenix")
+
+
+def test_a_registry_that_learns_of_some_keeps_what_it_knew_of_others() -> None:
+    """News hold all states of those whom they are about, and of nobody else."""
+    known = registry(device(1, patientId=7), device(2, offset=1))
+    known.learn([], {"A": 1}, version=2)
+    known.learn([device(2, patientId=8), patient(8, customerId=3)], {"B": 2}, version=3)
+    assert (known.owner("A"), known.owner("B"), known.version) == (1, 2, 3)
+    told = [accepted(envelope(deviceId=device_id), known) for device_id in (1, 2)]
+    assert [(one.patient_id, one.customer_id) for one in told] == [(7, None), (8, 3)]
+
+
+# --- rule 9 ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ((NOON, "kafka:b", 9, 9), (NOON + timedelta(microseconds=1), "kafka:a", 0, 0)),
+        ((datetime.max.replace(tzinfo=NOON.tzinfo), "kafka:b", 9, 9), (None, "kafka:a", 0, 0)),
+        ((NOON, "kafka:Z", 9, 9), (NOON, "kafka:a", 0, 0)),
+        ((None, "archive:b", 9, 9), (None, "kafka:a", 0, 0)),
+        ((NOON, "kafka:a", 2, 9), (NOON, "kafka:a", 10, 0)),
+        ((NOON, "kafka:a", 2, 9), (NOON, "kafka:a", 2, 10)),
+    ],
+    ids=[
+        "received first",
+        "unknown receipt comes last",
+        "source by code point before partition",
+        "unknown receipts are told apart by place",
+        "partition as a number before offset",
+        "offset as a number",
+    ],
+)
+def test_the_first_in_rank_is_the_reading_in_whatever_order_they_come(
+    first: tuple[datetime | None, str, int, int], then: tuple[datetime | None, str, int, int]
+) -> None:
+    said = accepted(envelope())
+    one, other = (Entry(Place(*place), received_at, said) for received_at, *place in (first, then))
+    assert rank(one) < rank(other)
+    assert ranked_by_key([one, other]) == ranked_by_key([other, one]) == {said.key: [one, other]}
+
+
+# --- judged again -----------------------------------------------------------------------------------------------------
+
+
+def again(
+    judgement: Judgement, known: Registry = KNOWN, *, received: datetime | None = NOON, law: Law = LAW
+) -> Entry[Judgement]:
+    """Of a source first seen at noon."""
+    entry = Entry(Place("archive:zz", 0, 0), received, judgement)
+    return judge_again(entry, first_seen=NOON, registry=known, law=law)
+
+
+@pytest.mark.parametrize("received", [NOON, None], ids=["received at noon", "of unknown receipt"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        envelope(),
+        envelope(deviceId=9),
+        envelope(taken=NOON + timedelta(hours=25)),
+        envelope(taken=at("2000-01-01"), manual=True, id=5),
+        envelope(heartRate="60"),
+        envelope("ecg"),
+        b"junk",
+        b"",
+    ],
+    ids=["accepted", "unknown device", "too far ahead", "too old", "invalid", "unknown type", "malformed", "no bytes"],
+)
+def test_a_line_of_the_ledger_stays_as_it_is_while_nothing_is_known_otherwise(
+    value: bytes, received: datetime | None
+) -> None:
+    """Its bytes, where they were kept, stay as they came, and an unknown moment of receipt stays unknown."""
+    judgement = judged(value, received=received)
+    entry = Entry(Place("archive:zz", 0, 0), received, judgement)
+    assert judge_again(entry, first_seen=NOON, registry=KNOWN, law=LAW) is entry
+
+
+def test_what_the_database_refused_is_not_judged_again() -> None:
+    """It would be refused again, and nothing of it is understood from its bytes but what was refused."""
+    refused_row = Rejected(Reason.UNSTORABLE, "SQLSTATE 22003", payload=envelope())
+    assert again(refused_row).judgement is refused_row
+
+
+@pytest.mark.parametrize("stored_first", [True, False], ids=["stored before the law changed", "refused before it did"])
+@pytest.mark.parametrize(
+    ("ahead", "limit", "plausible"),
+    [(2, 1, False), (2, 2, True), (30, 24, False), (30, 30, True)],
+    ids=["beyond less", "up to less", "beyond", "up to more"],
+)
+def test_of_unknown_receipt_the_first_sight_of_its_source_bounds_the_future_whenever_it_is_judged(
+    ahead: int, limit: int, plausible: bool, stored_first: bool
+) -> None:
+    """The law changes: not the reading's own moment is held against the limit, which would never be exceeded."""
+    value = envelope(taken=NOON + timedelta(hours=ahead))
+    lenient, strict = (Law(future_limit=timedelta(hours=hours)) for hours in (99, 0))
+    before = judged(value, received=None, law=lenient if stored_first else strict)
+    assert isinstance(before, Accepted) is stored_first
+    now = again(before, received=None, law=Law(future_limit=timedelta(hours=limit)))
+    assert now.received_at is None
+    assert isinstance(now.judgement, Accepted) is plausible
+    if isinstance(before, Accepted) and isinstance(now.judgement, Rejected):
+        assert now.judgement.reason is Reason.TIMESTAMP_IMPLAUSIBLE
+        assert now.judgement.payload == canonical_envelope(before.reading), "its own bytes are gone"
+
+
+@pytest.mark.parametrize("law", [LAW, Law(future_limit=timedelta(0))], ids=["stored", "implausible at first"])
+def test_of_unknown_receipt_its_own_moment_is_asked_of_the_device_whenever_it_is_judged(law: Law) -> None:
+    """Not the first sight of its source, by when the device was blocked."""
+    known = registry(device(1), device(1, currentStatus="decommissioned", told=NOON + timedelta(hours=2), offset=1))
+    after, value = NOON + timedelta(hours=3), envelope(taken=NOON + timedelta(hours=1))
+    before = judge(record(value, received=None), first_seen=NOON, registry=known, law=law)
+    entry = Entry(Place("archive:zz", 0, 0), None, before)
+    assert isinstance(judge_again(entry, first_seen=after, registry=known, law=LAW).judgement, Accepted)
+
+
+def test_the_canonical_form_says_utc_canonical_units_and_nothing_that_was_not_said() -> None:
+    reading = accepted(
+        envelope(
+            "temperature",
+            readingTimestamp="2026-07-01T08:00:00.5-04:00",
+            temperature=37,
+            temperatureUnit="C",
+            id=5,
+            deviceId=1,
+            deviceIdentifier="B",
+            device={"id": 1, "deviceIdentifiers": [{"type": "imei", "value": "A"}]},
+            patient={"id": 7},
+            manual=None,
+            note="x",
+        )
+    ).reading
+    assert json.loads(canonical_envelope(reading)) == {
+        "type": "reading.temperature",
+        "payload": {
+            "id": 5,
+            "readingTimestamp": "2026-07-01T12:00:00.500000Z",
+            "deviceId": 1,
+            "device": {"deviceIdentifiers": [{"value": "B"}, {"value": "A"}]},
+            "patientId": 7,
+            "manual": False,
+            "temperature": 98.6,
+            "temperatureUnit": "fahrenheit",
+        },
+    }
+
+
+# --- what is noted for news to come -----------------------------------------------------------------------------------
+
+
+def test_what_a_reading_mentions_that_the_registry_does_not_tell_of_is_noted() -> None:
+    """Identifiers of nobody, and a named patient who does not have the device at the moment of taking."""
+    known = registry(
+        device(1, deviceIdentifiers=[{"value": "A"}], patientId=7), device(1, patientId=8, told=NOON, offset=1)
+    )
+
+    def noted(value: bytes) -> list[tuple[int, str | None, int | None]]:
+        return unregistered_mentions(judged(value, known, received=NOON + timedelta(hours=9)), known)
+
+    before = NOON - timedelta(seconds=1)
+    assert noted(envelope(deviceId=1, deviceIdentifier="A")) == []
+    assert noted(envelope(deviceId=1, deviceIdentifier="B")) == [(1, "B", None)]
+    assert noted(envelope(deviceId=1, patientId=8)) == []
+    assert noted(envelope(deviceId=1, patientId=7)) == [(1, None, 7)]
+    assert noted(envelope(deviceId=1, patientId=7, taken=before)) == []
+    assert noted(envelope(deviceId=1, patientId=8, taken=before)) == [(1, None, 8)]
+    assert noted(envelope(patientId=9)) == [], "found under its own key"
+    assert noted(envelope(deviceId=9, deviceIdentifier="B")) == [], "a rejection: found by what it names"
+
+
+# --- the registry's messages ------------------------------------------------------------------------------------------
+
+
+def test_a_device_state_says_every_field_as_told() -> None:
+    said = {
+        "deviceIdentifiers": [{"type": "serial", "value": "ABC123"}],
+        "currentStatus": "withPatient",
+        "disabledReadings": False,
+        "patientId": 7,
+        "siteId": 3,
+        "platformSite": False,
+        "customerId": 1,
+        "note": None,
+    }
+    told = state(
+        "device",
+        {"deviceId": 599, **said, "effectiveAt": "2026-01-05T14:00:00Z", "recordedAt": "2026-01-06T15:00:00+01:00"},
+        told=NOON,
+        offset=4,
+    )
+    assert told == State(
+        about=About.DEVICE,
+        subject_id=599,
+        says=said,
+        effective_at=at("2026-01-05T14:00"),
+        blocking_effective_at=at("2026-01-05T14:00"),
+        effective_at_sent=True,
+        recorded_at=at("2026-01-06T14:00"),
+        place=Place("kafka:registry.devices", 0, 4),
+    )
+
+
+@pytest.mark.parametrize(
+    ("from_file", "sent", "effective", "blocking", "recorded"),
+    [
+        (False, {}, NOON, NOON, NOON),
+        (False, {"recordedAt": "2026-01-01T00:00:00Z"}, NOON, NOON, NEW_YEAR),
+        (False, {"effectiveAt": None, "recordedAt": None}, NOON, NOON, NOON),
+        (True, {}, EARLIEST_INSTANT, NOON, NOON),
+        (True, {"recordedAt": "2026-01-01T00:00:00Z"}, EARLIEST_INSTANT, NEW_YEAR, NEW_YEAR),
+        (True, {"effectiveAt": None}, EARLIEST_INSTANT, NOON, NOON),
+        (True, {"effectiveAt": "2026-01-01T00:00:00Z"}, NEW_YEAR, NEW_YEAR, NOON),
+    ],
+    ids=[
+        "on a topic the record's timestamp",
+        "on a topic recordedAt does not move effectiveAt",
+        "on a topic null is absent",
+        "in a file always and when it was opened",
+        "in a file status and disabled count from recordedAt on",
+        "in a file null is absent",
+        "in a file effectiveAt holds for every field",
+    ],
+)
+def test_from_when_a_state_holds_that_does_not_say_all_of_it(
+    from_file: bool, sent: dict[str, Any], effective: datetime, blocking: datetime, recorded: datetime
+) -> None:
+    said = {"externalIdentifier": "mrn-7", "zipCode": "19137", "country": "USA", "customerId": 1}
+    told = state("patient", {"patientId": 7, **said, **sent, "firstName": "x"}, told=NOON, from_file=from_file)
+    assert told == State(
+        about=About.PATIENT,
+        subject_id=7,
+        says=said,
+        effective_at=effective,
+        blocking_effective_at=blocking,
+        effective_at_sent=sent.get("effectiveAt") is not None,
+        recorded_at=recorded,
+        place=Place("kafka:registry.patients", 0, 0),
+    )
+    content = replace(told, says=dict(reversed(told.says.items()))).content
+    assert content == told.content, "in one form, whatever order the fields come in"
