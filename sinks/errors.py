@@ -63,6 +63,18 @@ OUR_KEYS = (
 """Unique keys whose violation means that another writer was first."""
 
 
+_MEANS = {
+    "28": "the database does not let this user in; see READINGS_DATABASE_URL",
+    "3D": "there is no such database; see READINGS_DATABASE_URL",
+    "42501": "the database user lacks a privilege",
+    "42": "the schema is not the one this version knows; see: readings status",
+    "53400": "a limit of the database's configuration is reached; see its log",
+    "54": "a limit of the database is exceeded; see its log",
+    "0A": "this database does not support what is asked of it; see its log",
+}
+"""What a person has to mend, by the beginning of the SQLSTATE; the first that fits."""
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Inside, what asyncpg and the network raise becomes one of the classes above."""
@@ -94,4 +106,7 @@ def _of_postgres(error: asyncpg.PostgresError) -> SinkError:
         return RefusedRowError(text)
     if state in ("42P01", "42703", "3F000"):
         return SchemaError(f"{text}: the schema is missing or older; run: readings migrate")
-    return OperatorError(text)
+    means = next(
+        (sentence for begins, sentence in _MEANS.items() if state.startswith(begins)), "see the database's log"
+    )
+    return OperatorError(f"{text}: {means}")

@@ -362,6 +362,64 @@ async def test_a_topic_made_anew_under_its_name_stops_the_consumer(make_world, a
     assert code == 1, (err, await world.stored())
 
 
+async def test_a_topic_made_anew_is_taken_from_its_beginning_when_it_is_renewed(make_world):
+    """The old log's readings stay, under the old log's name; the same content again is a record of the new log."""
+    world = await make_world()
+    await world.send(range(10))
+    await world.catch_up()
+    async with administration(world.broker) as admin:
+        await admin.delete_topics([world.topics.raw])
+    await make_topic(world.broker, world.topics.raw)
+    await world.send(range(8, 30))
+    async with readings("consume", "--until-caught-up", env=world.env) as consumer:
+        code, _, err = await consumer.ended()
+    assert code == 1, err
+    (line,) = [line for line in err.splitlines() if line.startswith("readings: ")]
+    assert line == (
+        f"readings: at offset 9 of {world.topics.raw} partition 0 another record stands than the one taken there: the"
+        " topic was made anew under its name, or this is another cluster. To take its log from the beginning:"
+        f" readings sources renew {world.topics.raw}"
+    )
+    async with readings("sources", "renew", world.topics.raw, env=world.env) as renewing:
+        code, out, err = await renewing.ended()
+    assert code == 0, err
+    assert f"as kafka:{world.topics.raw}@2, from its beginning" in out
+    await world.catch_up()
+    await world.catch_up()  # started again, it knows the new log
+    by_source = "SELECT source, count(*) FROM {} JOIN sources USING (source_id) GROUP BY 1 ORDER BY 1"
+    assert await world.rows(by_source.format("readings")) == [
+        (f"kafka:{world.topics.raw}", 10),
+        (f"kafka:{world.topics.raw}@2", 20),
+    ]
+    assert await world.rows(by_source.format("rejections")) == [(f"kafka:{world.topics.raw}@2", 2)]
+    async with readings("status", "--json", env=world.env) as process:
+        _, out, _ = await process.ended()
+    lags = {one["source"]: one["lag"] for one in json.loads(out)["partitions"] if world.topics.raw in one["source"]}
+    assert lags == {f"kafka:{world.topics.raw}": None, f"kafka:{world.topics.raw}@2": 0}
+    await world.holds()
+
+
+async def test_a_compacted_log_whose_last_record_taken_is_gone_is_the_same_log(make_world):
+    """Compaction takes away what was taken last, and with it the mark: what comes before the position tells."""
+    rolled = {"segment_ms": 1000, "min_cleanable_dirty_ratio": 0.01, "max_compaction_lag_ms": 1000}
+    world = await make_world(cleanup_policy="compact", **rolled)
+    # The last that is taken has a key that comes again: it goes. The first has one of its own.
+    for n in range(4):
+        await world.produce(world.topics.raw, [(b"own" if n == 0 else b"same", reading(n)[1], ms(2 * n))])
+    await world.catch_up()
+    for n in range(4, 12):
+        await world.produce(world.topics.raw, [(b"same", reading(n)[1], ms(2 * n))])
+    async with asyncio.timeout(60):
+        while any(record.offset == 3 for record in await in_the_log(world.broker, world.topics.raw)):
+            await asyncio.sleep(0.2)
+    left = await in_the_log(world.broker, world.topics.raw)
+    await world.catch_up()
+    behind = {record.offset for record in left if record.offset > 3}
+    assert behind <= {offset for offset, _ in await world.stored()}
+    assert {kind for _, _, kind in await world.gaps()} <= {"skipped"}
+    await world.holds()
+
+
 async def test_a_topic_that_is_deleted_stops_the_consumer_that_was_following_it(make_world):
     """As a missing topic does at the start: nobody would be told that nothing is taken any more."""
     world = await make_world()
