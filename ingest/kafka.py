@@ -84,7 +84,9 @@ class KafkaSource:
             partition_assignment_strategy=(RoundRobinPartitionAssignor,),
             session_timeout_ms=int(self._settings.kafka_session_timeout_s * 1000),
             heartbeat_interval_ms=int(self._settings.kafka_session_timeout_s * 300),
-            rebalance_timeout_ms=60_000,
+            # A member that dies while all are joining is waited for so long, and nothing is taken by anybody meanwhile.
+            # Giving up partitions takes us no time: what is not stored is taken again.
+            rebalance_timeout_ms=int(self._settings.kafka_session_timeout_s * 2000),
             max_poll_interval_ms=300_000,
         )
         consumer.subscribe(list(self._topics), listener=_Forget(self))

@@ -159,7 +159,9 @@ def broken_rules(error: ValidationError, *, within: str = "") -> str:
     lines = []
     for fault in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
         path = ".".join(str(step) for step in (within, *fault["loc"]) if step != "")
-        lines.append(f"{path}: {fault['msg']}" if path else fault["msg"])
+        # Pydantic would tell the name of our class.
+        rule = "must be an object" if fault["type"] == "model_type" else fault["msg"]
+        lines.append(f"{path}: {rule}" if path else rule)
     return "; ".join(lines)
 
 
