@@ -38,6 +38,7 @@ class Batch:
                 moves, ((move.expected, cut), (cut, move.next_offset)), strict=True
             ):
                 gaps = [gap for gap in move.gaps if expected <= gap.first_offset < next_offset]
+                repeated = [offset for offset in move.repeated if expected <= offset < next_offset]
                 if expected < next_offset:
-                    half.append(move._replace(expected=expected, next_offset=next_offset, gaps=gaps))
+                    half.append(Move(move.source, move.partition, expected, next_offset, gaps, repeated))
         return replace(earlier, moves=moves[0]), replace(later, moves=moves[1])

@@ -58,8 +58,8 @@ class Move(NamedTuple):
     expected: int
     next_offset: int
     gaps: Sequence[Gap] = ()
-    repeated: int = 0
-    """How many of these offsets hold a record that stands in the ledger already, at a place of its own."""
+    repeated: Sequence[int] = ()
+    """Those of the offsets whose record stands in the ledger already, at a place of its own."""
 
 
 async def open_source(
@@ -125,7 +125,7 @@ async def move(connection: Connection, moves: Sequence[Move], last: Mapping[tupl
         [record and record.place.offset for record in taken],
         [record and record.received_at for record in taken],
         [record and record.digest for record in taken],
-        [m.repeated for m in moves],
+        [len(m.repeated) for m in moves],
     )
     if status != f"UPDATE {len(moves)}":
         raise PositionMovedError("another owner has moved the position")
