@@ -34,7 +34,7 @@ from sinks.readings import (
 )
 from sinks.registry import news_since, share_registry
 
-PAGE: Final = 10_000
+PAGE: Final = 2_000
 """Most lines that one transaction judges again: what a live batch may have to wait for."""
 _PIECES: Final = 200
 _BEFORE_ALL_KEYS: Final = (-(2**63), next(iter(Kind)), EARLIEST_INSTANT)

@@ -260,7 +260,7 @@ class KafkaSource:
         for record in records:
             if record.offset == taken.offset:
                 if not stands(record, taken):
-                    raise made_anew(tp, taken)
+                    raise made_anew(tp, record, taken)
                 del self._unproven[tp]
                 if standing.next_offset > taken.offset + 1:  # behind a gap, or nowhere: the broker tells
                     self._consumer.seek(tp, standing.next_offset)

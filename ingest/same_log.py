@@ -16,17 +16,23 @@ from sinks.ledger import Standing, Taken
 
 def stands(record: "ConsumerRecord[bytes, bytes]", taken: Taken) -> bool:
     """Whether the record at the offset of the one taken last is that one."""
-    found = Record(Place("", record.partition, record.offset), instant(record.timestamp), record.value)
+    found = _as_taken(record)
     return (found.received_at, found.digest) == (taken.received_at, taken.digest)
 
 
-def made_anew(tp: TopicPartition, taken: Taken) -> OperatorError:
+def made_anew(tp: TopicPartition, record: "ConsumerRecord[bytes, bytes]", taken: Taken) -> OperatorError:
     """What to stop with: going on there would pass over what the new log begins with."""
+    found = _as_taken(record)
+    unlike = "another content" if found.received_at == taken.received_at else f"received at {found.received_at}"
     return OperatorError(
-        f"at offset {taken.offset} of {tp.topic} partition {tp.partition} another record stands than the one taken"
-        " there: the topic was made anew under its name, or this is another cluster."
-        f" To take its log from the beginning: readings sources renew {tp.topic}"
+        f"at offset {taken.offset} of {tp.topic} partition {tp.partition}, taken up to there, stands another record"
+        f" than the one received at {taken.received_at} ({unlike}): the topic was made anew under its name, or this is"
+        f" another cluster. To take its log from the beginning: readings sources renew {tp.topic}"
     )
+
+
+def _as_taken(record: "ConsumerRecord[bytes, bytes]") -> Record:
+    return Record(Place("", record.partition, record.offset), instant(record.timestamp), record.value)
 
 
 async def check_same_log(settings: Settings, tp: TopicPartition, standing: Standing) -> None:
@@ -45,7 +51,7 @@ async def check_same_log(settings: Settings, tp: TopicPartition, standing: Stand
     received_at = instant(first.timestamp)
     late = received_at is not None and taken.received_at is not None and received_at > taken.received_at
     if late or (first.offset == taken.offset and not stands(first, taken)):
-        raise made_anew(tp, taken)
+        raise made_anew(tp, first, taken)
 
 
 async def _first_record(settings: Settings, tp: TopicPartition) -> "ConsumerRecord[bytes, bytes] | None":

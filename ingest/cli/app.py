@@ -16,6 +16,7 @@ from enrich.zones import table_zones
 from ingest.cli.demo import demo
 from ingest.cli.ledger import explain_one, verify_all
 from ingest.cli.registry import registry_app
+from ingest.cli.rejections import rejections_app
 from ingest.cli.sources import sources_app
 from ingest.cli.status import print_status
 from ingest.cli.zone import answer_stream, show_zone, write_uszipcode
@@ -75,6 +76,7 @@ def readings(
 
 app.command()(demo)
 app.add_typer(registry_app, name="registry")
+app.add_typer(rejections_app, name="rejections")
 app.add_typer(sources_app, name="sources")
 app.command("verify")(verify_all)
 app.command("explain")(explain_one)
