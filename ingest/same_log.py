@@ -1,6 +1,7 @@
 """Whether a topic's log is still the one taken so far: told by the last record taken, which must stand there yet."""
 
 import asyncio
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -12,6 +13,8 @@ from ingest.settings import Settings
 from schemas.record import Place, Record
 from sinks.errors import OperatorError
 from sinks.ledger import Standing, Taken
+
+_LOG_APPEND_TIME: Final = 1
 
 
 def stands(record: "ConsumerRecord[bytes, bytes]", taken: Taken) -> bool:
@@ -36,35 +39,44 @@ def _as_taken(record: "ConsumerRecord[bytes, bytes]") -> Record:
 
 
 async def check_same_log(settings: Settings, tp: TopicPartition, standing: Standing) -> None:
-    """Nothing, if the log may be the one taken so far although its last record is not found: compacted, or deleted.
+    """Nothing, if the log may be the one taken so far although its last record has not come: slow, compacted, deleted.
 
-    :raises OperatorError: if the log ends before the position, or what comes before it was received after it.
+    :raises OperatorError: if the log ends before the position, if another record stands in the place of the last one,
+        or none does and by the broker's own clock what comes before it was received after it.
     :raises BrokerAwayError: when the broker does not tell.
     """
     taken, marks = standing.last, await high_water_marks(settings, [tp.topic])
     end = marks.get((tp.topic, tp.partition), 0)
     if end < standing.next_offset:
         raise beyond_the_end(tp.topic, tp.partition, standing.next_offset, end)
-    first = await _first_record(settings, tp)
-    if taken is None or first is None or first.offset > taken.offset:
+    if taken is None:
+        return
+    there = await _first_record(settings, tp, taken.offset)
+    if there is not None and there.offset == taken.offset:
+        if not stands(there, taken):
+            raise made_anew(tp, there, taken)
+        return
+    first = await _first_record(settings, tp, 0)
+    if first is None or first.offset > taken.offset or first.timestamp_type != _LOG_APPEND_TIME:
         return
     received_at = instant(first.timestamp)
-    late = received_at is not None and taken.received_at is not None and received_at > taken.received_at
-    if late or (first.offset == taken.offset and not stands(first, taken)):
+    if received_at is not None and taken.received_at is not None and received_at > taken.received_at:
         raise made_anew(tp, first, taken)
 
 
-async def _first_record(settings: Settings, tp: TopicPartition) -> "ConsumerRecord[bytes, bytes] | None":
-    """The first record of the log, None where there is none; by a consumer without a group."""
-    consumer = AIOKafkaConsumer(**consumer_options(settings))
+async def _first_record(settings: Settings, tp: TopicPartition, offset: int) -> "ConsumerRecord[bytes, bytes] | None":
+    """The first record of the log from an offset on, None where there is none; by a consumer without a group."""
+    consumer = AIOKafkaConsumer(**consumer_options(settings) | {"auto_offset_reset": "earliest"})
     try:
         await consumer.start()
         consumer.assign([tp])
-        await consumer.seek_to_beginning(tp)
+        consumer.seek(tp, offset)
         async with asyncio.timeout(settings.kafka_timeout_s):
             while True:
-                for records in (await consumer.getmany(tp, timeout_ms=100, max_records=1)).values():
-                    return records[0]
+                for records in (await consumer.getmany(tp, timeout_ms=100)).values():
+                    for record in records:
+                        if record.offset >= offset:
+                            return record
                 if (mark := consumer.highwater(tp)) is not None and await consumer.position(tp) >= mark:
                     return None
     except (KafkaError, OSError) as error:  # a time-out is an OSError

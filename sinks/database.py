@@ -55,6 +55,11 @@ class Database:
         except AwayError:
             self._drop()
             raise
+        except asyncpg.InterfaceError as error:
+            if not connection.is_closed():
+                raise  # we ask it wrongly: no waiting mends that
+            self._drop()
+            raise AwayError(f"the connection is gone ({type(error).__name__})") from None
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """The rows of one statement in a transaction of its own."""
@@ -69,7 +74,7 @@ class Database:
         try:
             with translated():
                 await connection.close(timeout=1)
-        except AwayError:
+        except (AwayError, asyncpg.InterfaceError):
             connection.terminate()
 
     def _drop(self) -> None:

@@ -7,7 +7,8 @@ SinkError
 ├── RefusedRowError          the database refuses a row: split the batch until it stands alone
 ├── PositionMovedError       another owner moved the position: what is in hand is no longer ours
 └── OperatorError            a mistake that only a person can mend: stop with one clear line
-    └── SchemaError          the schema is missing or older: `readings migrate`
+    ├── SchemaError          the schema is missing or older: `readings migrate`
+    └── HeldOtherwiseError   a source of readings is given as one of the registry, or the other way round
 """
 
 import asyncio
@@ -49,6 +50,10 @@ class SchemaError(OperatorError):
     pass
 
 
+class HeldOtherwiseError(OperatorError):
+    pass
+
+
 OUR_KEYS = (
     "readings_key",
     "rejections_pkey",
@@ -82,8 +87,8 @@ def translated() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as error:
         raise _of_postgres(error) from None
-    except asyncpg.InterfaceError as error:
-        raise AwayError(f"the connection is gone ({type(error).__name__})") from None
+    except asyncpg.exceptions.ClientConfigurationError as error:
+        raise OperatorError(f"READINGS_DATABASE_URL is none that can be used ({type(error).__name__})") from None
     except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncpg.InternalClientError) as error:
         raise AwayError(f"the database cannot be reached ({type(error).__name__})") from None
 

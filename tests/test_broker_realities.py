@@ -418,6 +418,18 @@ async def test_a_compacted_log_whose_last_record_taken_is_gone_is_the_same_log(m
     await world.holds()
 
 
+async def test_a_last_record_that_is_slow_to_come_is_asked_for_whatever_the_senders_clocks_say(make_world, monkeypatch):
+    """A broker that is slow is no topic made anew, though what was taken last was stamped before what came first."""
+    world = await make_world()
+    await world.produce(world.topics.patients, [(b"7", b'{"patientId":7}', ms(n)) for n in (0, -3600)])
+    await world.catch_up()
+    await world.produce(world.topics.patients, [(b"7", b'{"patientId":8}', ms(1))])
+    monkeypatch.setattr("ingest.kafka._PROVE_WITHIN_S", -1)
+    await world.catch_up()
+    assert await world.ask("SELECT count(*) FROM patient_states") == 3
+    await world.holds()
+
+
 async def test_a_topic_that_is_deleted_stops_the_consumer_that_was_following_it(make_world):
     """As a missing topic does at the start: nobody would be told that nothing is taken any more."""
     world = await make_world()

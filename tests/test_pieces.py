@@ -20,7 +20,7 @@ from ingest.registry_feed import store_states, topic_state
 from ingest.store import store
 from schemas.record import Place, Record
 from sinks.database import Database
-from sinks.errors import OUR_KEYS, OperatorError, RefusedRowError, StatementCancelledError
+from sinks.errors import OUR_KEYS, AwayError, OperatorError, RefusedRowError, StatementCancelledError
 from sinks.ledger import Gap, Move, Source, begin_partition, open_source
 from sinks.registry import add_states
 from tests.build import LAW, NOON, device, envelope, record
@@ -312,3 +312,15 @@ async def test_what_no_splitting_mends_ends_with_a_line(opened: Store) -> None:
     async with asyncio.timeout(5):
         with pytest.raises(OperatorError):
             await store_in_pieces(alone, once, patiently=Patience())
+
+
+async def test_a_question_that_we_ask_wrongly_ends_the_process_and_is_not_waited_for(opened: Store) -> None:
+    """asyncpg calls both InterfaceError: a connection that is gone, and a statement with too few arguments."""
+    with pytest.raises(asyncpg.InterfaceError, match="expects 1 argument"):
+        await opened.database.fetch("SELECT $1::int")
+    connection = await opened.database.connection()
+    with pytest.raises(AwayError):
+        async with opened.database.transaction() as connection:
+            connection.terminate()
+            await connection.execute("SELECT 1")
+    assert await opened.rows("SELECT 1") == [(1,)], "the next one opens another"
