@@ -23,14 +23,8 @@ class News(NamedTuple):
     version: int
     states: list[State]
     owners: dict[str, int]
-
-    @property
-    def devices(self) -> set[int]:
-        return {state.subject_id for state in self.states if state.about is About.DEVICE}
-
-    @property
-    def patients(self) -> set[int]:
-        return {state.subject_id for state in self.states if state.about is About.PATIENT}
+    devices: frozenset[int]
+    patients: frozenset[int]
 
 
 async def share_registry(connection: Connection) -> int:
@@ -74,7 +68,8 @@ async def news_since(connection: Connection, version: int) -> News:
         for row in await connection.fetch(sql(f"states_of_{about}s"), version)
     ]
     owners = {row["identifier"]: row["device_id"] for row in await connection.fetch(sql("identifiers_since"), version)}
-    return News(await registry_version(connection), states, owners)
+    devices, patients = (frozenset(state.subject_id for state in states if state.about is about) for about in About)
+    return News(await registry_version(connection), states, owners, devices, patients)
 
 
 def _aware(moment: datetime) -> datetime:
