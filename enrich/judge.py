@@ -21,7 +21,9 @@ def judge(record: Record, *, first_seen: datetime, registry: Registry, law: Law)
 
     :param first_seen: when the record's source was first seen; stands in for an unknown `received_at` in rule 4.
     """
-    understood = understand(record.value, max_bytes=law.max_bytes, max_depth=law.max_depth)
+    understood = understand(
+        record.value, max_bytes=law.max_bytes, max_depth=law.max_depth, in_archive=record.place.in_archive
+    )
     if isinstance(understood, NotUnderstood):
         reason, detail, kind = understood.reason, understood.detail, understood.kind
         return Rejected(reason, detail, kind, payload=record.value or b"")

@@ -40,5 +40,7 @@ class Batch:
                 gaps = [gap for gap in move.gaps if expected <= gap.first_offset < next_offset]
                 repeated = [offset for offset in move.repeated if expected <= offset < next_offset]
                 if expected < next_offset:
-                    half.append(Move(move.source, move.partition, expected, next_offset, gaps, repeated))
+                    half.append(
+                        Move(move.source, move.partition, expected, next_offset, gaps, repeated, move.end_of_gap)
+                    )
         return replace(earlier, moves=moves[0]), replace(later, moves=moves[1])

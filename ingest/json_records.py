@@ -1,4 +1,4 @@
-"""Registry files in JSON: an object a line, one array of objects, or a single object over many lines."""
+"""Files in JSON: an object a line, one array of objects, or a single object over many lines."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
-from ingest.registry_content import Content, Given, UnreadableFileError
+from ingest.content import Content, Given, UnreadableFileError
 
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 
@@ -39,7 +39,6 @@ def json_array(content: Content) -> Iterator[Given]:
         raise UnreadableFileError("not UTF-8") from None
 
     def given(begin: int, end: int) -> Given:
-        content.read = content.size * end // len(text)
         return Given(text[begin:end].encode())
 
     return starmap(given, list(_elements(text)))
@@ -48,7 +47,7 @@ def json_array(content: Content) -> Iterator[Given]:
 def single_object(content: Content, *, max_bytes: int) -> Given | None:
     """The one object that the whole file is, written over many lines; None if it is none."""
     lines = islice(content.lines(), 2)
-    if content.size > max_bytes or _object(next(lines, b"")) is not None or next(lines, None) is None:
+    if content.unpacked_size > max_bytes or _object(next(lines, b"")) is not None or next(lines, None) is None:
         return None
     whole = content.whole().strip()
     return Given(whole) if _object(whole) is not None else None

@@ -1,28 +1,25 @@
-"""A registry file as a source: its states into the histories, exactly once, however often it is loaded.
-
-The source is named by the hash of the content, and a record by its number: the position in the database tells what is
-stored already, so that a load can be killed, repeated, or run twice at once.
-"""
+"""A registry file as a source: its states into the histories, exactly once, however often it is loaded."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from pydantic_core import to_json
 
 from enrich.law import Law
+from ingest.archive import Piece, Standing, enter, pieces
 from ingest.batch import Batch
 from ingest.change import STATE
+from ingest.content import Content, Given, UnreadableFileError, Watch, opened
+from ingest.csv_rows import csv_rows
+from ingest.json_records import json_array, json_lines, single_object
 from ingest.patience import Patience
 from ingest.pieces import store_in_pieces
-from ingest.registry_content import Content, Given, UnreadableFileError, opened
-from ingest.registry_csv import COLUMNS, csv_header, csv_rows
+from ingest.registry_csv import COLUMNS, registry_header, state_of
 from ingest.registry_feed import store_states
-from ingest.registry_json import json_array, json_lines, single_object
 from ingest.registry_platform import in_our_words
 from ingest.settings import Settings
 from schemas.envelope import NotUnderstood
@@ -31,10 +28,9 @@ from schemas.record import Place, Record
 from schemas.states import State, understand_state
 from schemas.wire import MalformedError, parse_object
 from sinks.database import Database
-from sinks.errors import PositionMovedError
-from sinks.ledger import Move, Source, begin_partition, open_source, positions
+from sinks.errors import HeldOtherwiseError, PositionMovedError
+from sinks.ledger import Source
 
-_PARTITION: Final = 0
 _EXAMPLES: Final = 5
 _NOTHING_KNOWN: Final = "neither NDJSON, nor a JSON array, nor CSV with a column deviceId or patientId"
 
@@ -78,9 +74,10 @@ def format_of(content: Content, *, max_bytes: int) -> Format:
         case b"{":
             one = single_object(content, max_bytes=max_bytes)
             return Format(partial(json_lines, content) if one is None else lambda: iter((one,)), [])
-    header = csv_header(head)
+    header = registry_header(head)
     if header is not None:
-        return Format(partial(csv_rows, content, header), [name for name in header if name not in COLUMNS])
+        rows = partial(csv_rows, content, header, partial(state_of, header))
+        return Format(rows, [name for name in header if name not in COLUMNS])
     if b"\x00" in head:
         raise UnreadableFileError("not UTF-8 text: a spreadsheet, compressed, or in another encoding")
     if any(line.lstrip().startswith(b"{") for line in head.splitlines()):
@@ -89,39 +86,43 @@ def format_of(content: Content, *, max_bytes: int) -> Format:
 
 
 async def load_file(
-    path: Path, *, database: Database, settings: Settings, tell: Callable[[int, int], None] = lambda _read, _size: None
+    path: Path, *, database: Database, settings: Settings, watch: Watch = lambda _read, _size: None
 ) -> Loaded:
     """Store what the file tells and was not stored before, in transactions bounded by the settings of a batch.
 
-    :param tell: is told after each transaction how many bytes of the file were read, and of how many.
+    :param watch: is told how many bytes of the file were read, and of how many.
     :raises UnreadableFileError: when it cannot be read; what was stored before that stays, and is not stored again.
     :raises SinkError: as `sinks.errors` tells, the world being away for longer than `connect_timeout_s` included.
     """
-    with opened(path) as content:
+    with opened(path, watch=watch) as content:
         form = format_of(content, max_bytes=settings.law.max_bytes)
         loaded = Loaded(f"archive:{content.sha256}", ignored_columns=form.ignored_columns)
 
-        async def enter() -> tuple[Source, int]:
+        async def stand() -> Standing:
             async with database.transaction() as connection:
-                source = await open_source(connection, loaded.source, first_seen=content.opened_at, holds="registry")
-                await begin_partition(connection, source, _PARTITION, 0)
-                known = await positions(connection, [source.name])
-                return source, known[source.name, _PARTITION]
+                return await enter(connection, content, holds="registry")
 
         within = Patience(give_up_after_s=settings.connect_timeout_s)
         given = form.records()
         while True:
-            source, position = await within(enter)
-            loaded.records = sum(1 for _ in islice(given, position))
             try:
-                for batch in _batches(given, position, settings):
+                standing = await within(stand)
+            except HeldOtherwiseError:
+                raise UnreadableFileError("its content was stored as readings already, by: readings backfill") from None
+            loaded.records = standing.taken
+            try:
+                for piece in pieces(
+                    given,
+                    standing,
+                    most_records=settings.batch_records,
+                    most_bytes=settings.batch_bytes,
+                ):
                     content.check_unchanged()
-                    await _store(batch, loaded, source=source, database=database, settings=settings)
-                    tell(content.read, content.size)
+                    await _store(piece, loaded, database=database, settings=settings)
             except PositionMovedError:
                 given = form.records()  # somebody else loads it, too, or our own commit held: on from where it stands
-            else:
-                return loaded
+                continue
+            return loaded
 
 
 def file_state(record: Record, *, source: Source, law: Law) -> State | NotUnderstood:
@@ -144,44 +145,26 @@ def file_state(record: Record, *, source: Source, law: Law) -> State | NotUnders
     )
 
 
-class _Numbered(NamedTuple):
-    number: int
-    given: Given
-
-
-def _batches(given: Iterator[Given], position: int, settings: Settings) -> Iterator[list[_Numbered]]:
-    batch: list[_Numbered] = []
-    size = 0
-    for numbered in map(_Numbered._make, enumerate(given, position)):
-        batch.append(numbered)
-        size += len(numbered.given.value)
-        if len(batch) >= settings.batch_records or size >= settings.batch_bytes:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-async def _store(
-    batch: list[_Numbered], loaded: Loaded, *, source: Source, database: Database, settings: Settings
-) -> None:
-    records = [Record(Place(source.name, _PARTITION, number), None, given.value) for number, given in batch]
+async def _store(piece: Piece, loaded: Loaded, *, database: Database, settings: Settings) -> None:
+    source = piece.move.source
+    records = [
+        Record(Place(source.name, piece.move.partition, number), None, given.value) for number, given in piece.records
+    ]
     told: Mapping[Place, State | NotUnderstood] = {
         record.place: file_state(record, source=source, law=settings.law)
         if given.fault is None
         else NotUnderstood(Reason.MALFORMED, given.fault)
-        for record, (_, given) in zip(records, batch, strict=True)
+        for record, (_, given) in zip(records, piece.records, strict=True)
     }
-    move = Move(source, _PARTITION, batch[0].number, batch[-1].number + 1)
-    moved = Batch(records, [move], {source.name: source})
+    moved = Batch(records, [piece.move], {source.name: source})
 
-    async def store_piece(piece: Batch) -> None:
-        change = await store_states(piece, lambda record: told[record.place], database=database)
+    async def store_batch(batch: Batch) -> None:
+        change = await store_states(batch, lambda record: told[record.place], database=database)
         loaded.states += change.added.pop(STATE, 0)
         loaded.rejected.update(change.added)
 
-    await store_in_pieces(moved, store_piece, patiently=Patience(give_up_after_s=settings.connect_timeout_s))
-    loaded.records += len(batch)
+    await store_in_pieces(moved, store_batch, patiently=Patience(give_up_after_s=settings.connect_timeout_s))
+    loaded.records += len(records)
     for place, understood in told.items():
         if isinstance(understood, NotUnderstood) and len(loaded.examples) < _EXAMPLES:
             loaded.examples.append((place.offset, str(understood.reason), understood.detail))

@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+ARCHIVE: Final = "archive:"
+"""What the names of sources begin with that are files, known by their content."""
 
 
 class Place(NamedTuple):
@@ -14,6 +17,10 @@ class Place(NamedTuple):
     partition: int
     offset: int
 
+    @property
+    def in_archive(self) -> bool:
+        return self.source.startswith(ARCHIVE)
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -21,7 +28,7 @@ class Record:
 
     place: Place
     received_at: datetime | None
-    """The broker's record timestamp, UTC; None is unknown."""
+    """The broker's record timestamp, UTC, or what a line of an archive says itself; None is unknown."""
     value: bytes | None = field(repr=False)
 
     @property

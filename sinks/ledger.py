@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from schemas.record import Record
 from sinks.database import Connection
-from sinks.errors import PositionMovedError
+from sinks.errors import HeldOtherwiseError, PositionMovedError
 from sinks.statements import sql
+
+FILTERED: Final = "filtered"
+"""The kind of gap that was left out on request, and is taken when somebody asks for it."""
 
 
 class Source(NamedTuple):
@@ -47,7 +50,7 @@ class Gap(NamedTuple):
     first_offset: int
     next_offset: int
     kind: str
-    """`skipped`, `truncated` or `marker`, as `source_gaps` explains."""
+    """`skipped`, `truncated`, `marker` or `filtered`, as `source_gaps` explains."""
 
 
 class Move(NamedTuple):
@@ -60,16 +63,23 @@ class Move(NamedTuple):
     gaps: Sequence[Gap] = ()
     repeated: Sequence[int] = ()
     """Those of the offsets whose record stands in the ledger already, at a place of its own."""
+    end_of_gap: int | None = None
+    """Where the gap ends that begins at `expected`, when what was left out is taken; the position stays, then."""
 
 
 async def open_source(
     connection: Connection, name: str, *, first_seen: datetime, holds: Literal["readings", "registry"] = "readings"
 ) -> Source:
-    """The source by that name; the rest is kept if it is new."""
+    """The source by that name; the rest is kept if it is new.
+
+    :raises HeldOtherwiseError: when it is known, and for the other of the two.
+    """
     row = await connection.fetchrow(sql("open_source"), name, first_seen, holds)
     if row is None:  # another process entered it between the two halves of the statement
         row = await connection.fetchrow(sql("open_source"), name, first_seen, holds)
     assert row is not None
+    if row["holds"] != holds:
+        raise HeldOtherwiseError(f"{name} was taken as {row['holds']}, and cannot be taken as {holds}")
     return Source(row["source_id"], name, row["first_seen"])
 
 
@@ -108,12 +118,28 @@ async def positions(connection: Connection, names: Iterable[str]) -> dict[tuple[
     return {(row["source"], row["source_partition"]): row["next_offset"] for row in rows}
 
 
+async def left_out(connection: Connection, source: Source, partition: int) -> list[Gap]:
+    """What was left out on request, in the order of offsets."""
+    rows = await connection.fetch(sql("left_out"), source.source_id, partition)
+    return [Gap(row["first_offset"], row["next_offset"], row["kind"]) for row in rows]
+
+
 async def move(connection: Connection, moves: Sequence[Move], last: Mapping[tuple[str, int], Record]) -> None:
     """Move the positions, and note the gaps. First in a transaction: it keeps every other owner out of it.
 
     :param last: the last record of each (source, partition) that has any, by which the log is known again.
     :raises PositionMovedError: when any of them no longer stands at `expected`; nothing may be stored then.
     """
+    await _move_on(connection, [m for m in moves if m.end_of_gap is None], last)
+    for m in moves:
+        if m.end_of_gap is not None:
+            await _take_from_gap(connection, m, m.end_of_gap)
+    gaps = [(m.source.source_id, m.partition, *gap) for m in moves for gap in (*m.gaps, *_rest(m))]
+    if gaps:
+        await connection.execute(sql("note_gaps"), *map(list, zip(*gaps, strict=True)))
+
+
+async def _move_on(connection: Connection, moves: Sequence[Move], last: Mapping[tuple[str, int], Record]) -> None:
     taken = [last.get((m.source.name, m.partition)) for m in moves]
     status = await connection.execute(
         sql("move_positions"),
@@ -121,7 +147,7 @@ async def move(connection: Connection, moves: Sequence[Move], last: Mapping[tupl
         [m.partition for m in moves],
         [m.expected for m in moves],
         [m.next_offset for m in moves],
-        [sum(gap.next_offset - gap.first_offset for gap in m.gaps) for m in moves],
+        [_offsets_in(m.gaps) for m in moves],
         [record and record.place.offset for record in taken],
         [record and record.received_at for record in taken],
         [record and record.digest for record in taken],
@@ -129,6 +155,20 @@ async def move(connection: Connection, moves: Sequence[Move], last: Mapping[tupl
     )
     if status != f"UPDATE {len(moves)}":
         raise PositionMovedError("another owner has moved the position")
-    gaps = [(m.source.source_id, m.partition, *gap) for m in moves for gap in m.gaps]
-    if gaps:
-        await connection.execute(sql("note_gaps"), *map(list, zip(*gaps, strict=True)))
+
+
+async def _take_from_gap(connection: Connection, m: Move, end: int) -> None:
+    taken = m.next_offset - m.expected - _offsets_in(m.gaps)
+    where = (m.source.source_id, m.partition, m.expected, end)
+    if await connection.execute(sql("take_from_gap"), *where, taken) != "UPDATE 1":
+        raise PositionMovedError("another owner has taken from the gap")
+
+
+def _rest(m: Move) -> list[Gap]:
+    if m.end_of_gap is None or m.end_of_gap == m.next_offset:
+        return []
+    return [Gap(m.next_offset, m.end_of_gap, FILTERED)]
+
+
+def _offsets_in(gaps: Iterable[Gap]) -> int:
+    return sum(gap.next_offset - gap.first_offset for gap in gaps)

@@ -21,7 +21,7 @@ import ingest.registry_file
 from enrich.law import Law
 from enrich.registry import Registry
 from enrich.zones import table_zones
-from ingest.registry_content import Content, Given, UnreadableFileError
+from ingest.content import Content, Given, UnreadableFileError
 from ingest.registry_file import Loaded, file_state, format_of, load_file
 from ingest.settings import Settings
 from schemas.envelope import NotUnderstood
@@ -103,7 +103,7 @@ def test_csv_is_told_by_its_header():
     [
         (b"", "it is empty"),
         (b"\xef\xbb\xbf \n", "it is empty"),
-        (b"\x1f\x8b\x08\x00" + bytes(100), "not UTF-8 text"),
+        (b"\x1f\x8b\x08\x00" + bytes(100), "cut off or damaged"),
         (b"PK\x03\x04" + bytes(100), "not UTF-8 text"),
         ('{"deviceId":1}\n'.encode("utf-16"), "not UTF-8 text"),
         (b"id;status\n1;available\n", "neither NDJSON"),
@@ -600,15 +600,20 @@ async def test_a_batch_is_bounded_by_bytes_as_well(database, settings_, tmp_path
     assert await rows(database, "SELECT version FROM registry_version") == [(5,)]
 
 
-async def test_a_file_that_changes_while_it_is_read_is_left_alone_from_there_on(database, settings_, tmp_path):
+async def test_a_file_that_changes_while_it_is_read_is_left_alone_from_there_on(
+    database, settings_, tmp_path, monkeypatch
+):
     path = file(tmp_path, ndjson(*({"deviceId": n} for n in range(1, 10))))
+    store = ingest.registry_file.store_in_pieces
 
-    def grow(_read: int, _size: int) -> None:
+    async def store_and_grow(*arguments: object, **named: object) -> None:
+        await store(*arguments, **named)
         with path.open("ab") as more:
             more.write(b'{"deviceId":99}\n')
 
+    monkeypatch.setattr(ingest.registry_file, "store_in_pieces", store_and_grow)
     with pytest.raises(UnreadableFileError, match="it changed while it was read"):
-        await load_file(path, database=database, settings=settings_.model_copy(update={"batch_records": 4}), tell=grow)
+        await load_file(path, database=database, settings=settings_.model_copy(update={"batch_records": 4}))
     assert await rows(database, "SELECT count(*) FROM device_states") == [(4,)]
 
 
@@ -667,7 +672,7 @@ def test_lines_are_read_one_at_a_time_however_large_the_file(form):
 
 
 async def test_a_line_without_an_end_is_no_record(database, settings_, tmp_path, monkeypatch):
-    monkeypatch.setattr("ingest.registry_content.LONGEST_LINE", 1_000)
+    monkeypatch.setattr("ingest.content.LONGEST_LINE", 1_000)
     path = file(tmp_path, b'{"deviceId":1}\n{"note":"' + b"x" * 2_000)
     with pytest.raises(UnreadableFileError, match="line 2 is longer than 1000 bytes"):
         await load_file(path, database=database, settings=settings_)

@@ -1,8 +1,6 @@
 """Every command, with the help that is enough to use it."""
 
 import asyncio
-import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
@@ -13,10 +11,12 @@ import typer
 
 from enrich.offsets import tzdb_version
 from enrich.zones import table_zones
+from ingest.cli.backfill import backfill_paths
 from ingest.cli.demo import demo
 from ingest.cli.ledger import explain_one, verify_all
 from ingest.cli.registry import registry_app
 from ingest.cli.rejections import rejections_app
+from ingest.cli.signals import stop_on_signals
 from ingest.cli.sources import sources_app
 from ingest.cli.status import print_status
 from ingest.cli.zone import answer_stream, show_zone, write_uszipcode
@@ -39,7 +39,7 @@ app = typer.Typer(
 )
 
 Result = TypeVar("Result")
-FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+FAILED, WRONG_USAGE = 1, 2
 
 
 def main() -> None:
@@ -75,6 +75,7 @@ def readings(
 
 
 app.command()(demo)
+app.command("backfill")(backfill_paths)
 app.add_typer(registry_app, name="registry")
 app.add_typer(rejections_app, name="rejections")
 app.add_typer(sources_app, name="sources")
@@ -123,7 +124,7 @@ def consume(
 
     async def run() -> int:
         stop = asyncio.Event()
-        code = _stop_on_signals(stop)
+        code = stop_on_signals(stop)
         consumer = Consumer(settings, zones_of(settings.uszipcode_database), stop)
         await consumer.run(until_caught_up=until_caught_up, accept_bad_input=accept_bad_input)
         return code()
@@ -171,21 +172,6 @@ def zone(
 def uszipcode(path: Annotated[Path, typer.Argument(help="The file to write; one that exists is not touched.")]) -> None:
     """Write the zip table as a SQLite database of uszipcode's schema."""
     raise typer.Exit(write_uszipcode(path))
-
-
-def _stop_on_signals(stop: asyncio.Event) -> Callable[[], int]:
-    """The first SIGTERM or SIGINT asks to stop, the second ends at once; gives the exit code that is due."""
-    received: list[signal.Signals] = []
-
-    def on(number: signal.Signals) -> None:
-        if received:
-            os._exit(128 + number)
-        received.append(number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, on, number)
-    return lambda: INTERRUPTED if signal.SIGINT in received else 0
 
 
 def _settings() -> Settings:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from enrich.as_of import Said
+from ingest.content import UnreadableFileError, Watch
 from ingest.law_parameters import check_parameters, parameters
 from ingest.logs import set_up_logs
 from ingest.ready import ready_database
-from ingest.registry_content import UnreadableFileError
 from ingest.registry_file import Loaded, load_file
 from ingest.registry_lookup import DeviceFound, PatientFound, find_device, find_patient
 from ingest.settings import Settings, load
@@ -37,7 +37,6 @@ _FAILED: Final = 1
 _TELL_EVERY_S: Final = 5.0
 _LARGEST_ID: Final = 2**63 - 1
 _INSTANT: Final = TypeAdapter[datetime](Instant)
-_Tell = Callable[[int, int], None]
 _Outcomes = list[tuple[Path, Loaded | UnreadableFileError]]
 
 
@@ -81,8 +80,8 @@ async def _load_all(files: list[Path], settings: Settings, *, in_words: bool) ->
         await check_parameters(database, parameters(settings.law, zones_of(settings.uszipcode_database)))
         for path in files:
             try:
-                with _progress(path) as tell:
-                    loaded = await load_file(path, database=database, settings=settings, tell=tell)
+                with _progress(path) as watch:
+                    loaded = await load_file(path, database=database, settings=settings, watch=watch)
             except UnreadableFileError as error:
                 outcomes.append((path, error))
                 typer.echo(f"readings: {path}: {error}", err=True)
@@ -146,7 +145,7 @@ def _settings() -> Settings:
 
 
 @contextmanager
-def _progress(path: Path) -> Iterator[_Tell]:
+def _progress(path: Path) -> Iterator[Watch]:
     """A bar on a terminal, a line now and then elsewhere; both on stderr."""
     if not sys.stderr.isatty():
         told_at = monotonic()

@@ -1,8 +1,9 @@
--- The source's number and the moment it was first seen; it is entered when it is new.
+-- The source's number, the moment it was first seen, and what it holds; it is entered when it is new.
 WITH entered AS (
-    INSERT INTO sources (source, first_seen, holds) VALUES ($1, $2, $3) ON CONFLICT (source) DO NOTHING RETURNING source_id, first_seen
+    INSERT INTO sources (source, first_seen, holds) VALUES ($1, $2, $3) ON CONFLICT (source) DO NOTHING
+    RETURNING source_id, first_seen, holds
 )
-SELECT source_id, first_seen FROM entered
+SELECT source_id, first_seen, holds FROM entered
 UNION ALL
-SELECT source_id, first_seen FROM sources WHERE source = $1
+SELECT source_id, first_seen, holds FROM sources WHERE source = $1
 LIMIT 1

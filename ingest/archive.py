@@ -1,0 +1,110 @@
+"""A file as a source: its records by number, and which of them nobody has taken yet.
+
+The source is named by the hash of the content, and a record by its number. So the position in the database tells what
+is stored already, under whatever name the file comes, and what is done with it can be killed, repeated, or run twice at
+once.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from typing import Final, Literal, NamedTuple
+
+from ingest.content import Content, Given
+from schemas.record import ARCHIVE
+from sinks.database import Connection
+from sinks.ledger import FILTERED, Gap, Move, Source, begin_partition, left_out, open_source, positions
+
+PARTITION: Final = 0
+
+
+class Stretch(NamedTuple):
+    """Records that nobody has taken."""
+
+    begin: int
+    end: int | None
+    """None: to the end of the file."""
+
+
+class Standing(NamedTuple):
+    """How far an archive is taken."""
+
+    source: Source
+    taken: int
+    """How many of its records."""
+    stretches: list[Stretch]
+    """The others."""
+
+
+class Numbered(NamedTuple):
+    number: int
+    given: Given
+
+
+class Piece(NamedTuple):
+    """Records of an archive that are to be stored together, and how far they move it."""
+
+    records: list[Numbered]
+    move: Move
+
+
+async def enter(connection: Connection, content: Content, *, holds: Literal["readings", "registry"]) -> Standing:
+    """Where the database stands with a content; it is entered, with the moment of its opening, when it is new.
+
+    :raises HeldOtherwiseError: when the same content was taken as the other of the two.
+    """
+    source = await open_source(connection, ARCHIVE + content.sha256, first_seen=content.opened_at, holds=holds)
+    await begin_partition(connection, source, PARTITION, 0)
+    position = (await positions(connection, [source.name]))[source.name, PARTITION]
+    return standing_at(source, position, await left_out(connection, source, PARTITION))
+
+
+def standing_at(source: Source, position: int, gaps: Iterable[Gap]) -> Standing:
+    stretches = [Stretch(gap.first_offset, gap.next_offset) for gap in gaps]
+    taken = position - sum(gap.next_offset - gap.first_offset for gap in gaps)
+    return Standing(source, taken, [*stretches, Stretch(position, None)])
+
+
+def pieces(
+    given: Iterator[Given],
+    standing: Standing,
+    *,
+    most_records: int,
+    most_bytes: int,
+    wanted: Callable[[Iterator[Numbered]], Iterator[Numbered]] = lambda numbered: numbered,
+) -> Iterator[Piece]:
+    """What nobody has taken, in the order of the file.
+
+    :param given: every record of the file, from the first on.
+    :param wanted: leaves some out; what lies between two that are wanted is noted as a gap, to be taken another time.
+    """
+    numbered = map(Numbered._make, enumerate(given))
+    for stretch in standing.stretches:
+        expected = stretch.begin
+        for group in _groups(wanted(_inside(numbered, stretch)), most_records, most_bytes):
+            numbers = [expected - 1, *(record.number for record in group)]
+            gaps = [Gap(a + 1, b, FILTERED) for a, b in pairwise(numbers) if b > a + 1]
+            next_offset = numbers[-1] + 1
+            move = Move(standing.source, PARTITION, expected, next_offset, gaps, end_of_gap=stretch.end)
+            yield Piece(group, move)
+            expected = next_offset
+
+
+def _inside(numbered: Iterator[Numbered], stretch: Stretch) -> Iterator[Numbered]:
+    for record in numbered:
+        if record.number >= stretch.begin:
+            yield record
+        if record.number + 1 == stretch.end:
+            return
+
+
+def _groups(records: Iterable[Numbered], most_records: int, most_bytes: int) -> Iterator[list[Numbered]]:
+    group: list[Numbered] = []
+    size = 0
+    for record in records:
+        group.append(record)
+        size += len(record.given.value)
+        if len(group) >= most_records or size >= most_bytes:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

@@ -1,0 +1,216 @@
+"""Archives as a source: each record judged and stored like one that came live, exactly once, however often it is given.
+
+An archive is opened, hashed, taken from where the database stands with its content, and stored batch by batch by the
+function that stores the stream.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from enrich.registry import NOTHING_LEARNT, Registry
+from enrich.zones import Zones
+from ingest.archive import Piece, Standing, enter, pieces
+from ingest.archive_choice import Choice
+from ingest.archive_format import records_of
+from ingest.batch import Batch
+from ingest.change import READING, Change
+from ingest.content import Content, UnreadableFileError, opened
+from ingest.patience import Patience
+from ingest.pieces import store_in_pieces
+from ingest.settings import Settings
+from ingest.stop_line import StopLine
+from ingest.store import store
+from schemas.envelope import archived_received_at
+from schemas.judgement import Entry, Judgement
+from schemas.record import Place, Record
+from sinks.database import Database
+from sinks.errors import HeldOtherwiseError, PositionMovedError
+from sinks.registry import news_since
+
+Store = Callable[[Batch], Awaitable[Change]]
+
+
+class StoppedError(Exception):
+    """The run was told to stop; what is stored by then is stored with its position."""
+
+
+class Step(NamedTuple):
+    """How far an archive is, told as it goes."""
+
+    path: Path
+    doing: str
+    """`hashing` or `storing`."""
+    read: int
+    """Bytes, of `size`, as they lie on disk."""
+    size: int
+    records: int = 0
+    """Stored in this step."""
+    change: Change | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of an archive's records."""
+
+    path: Path
+    source: str | None = None
+    """None: it could not be read, or holds nothing."""
+    records: int = 0
+    """Stored by this run, whatever became of them."""
+    already_there: int = 0
+    left_out: int = 0
+    became: Counter[str] = field(default_factory=Counter)
+    """Lines of the ledger by fate: `reading`, or a rejection's reason. What gave way to these is counted, too."""
+    error: str | None = None
+
+    @property
+    def readings(self) -> int:
+        return self.became[READING]
+
+    @property
+    def set_aside(self) -> Counter[str]:
+        return Counter({fate: lines for fate, lines in self.became.items() if fate != READING and lines})
+
+
+async def backfill_file(
+    path: Path,
+    outcome: Outcome,
+    *,
+    database: Database,
+    store_batch: Store,
+    settings: Settings,
+    choice: Choice,
+    stop: asyncio.Event,
+    tell: Callable[[Step], None],
+    pace: Callable[[int], Awaitable[None]],
+) -> None:
+    """Store what the archive holds, is wanted, and was not stored before.
+
+    :param pace: is asked before so many records are stored, and takes its time.
+    :param outcome: is filled as it goes, so that it tells what was done whatever ends this.
+    :raises UnreadableFileError: when it cannot be read; :raises StoppedError: when told to stop.
+    :raises StopLineError: for a bad deployment; :raises SinkError: as `sinks.errors` tells.
+    """
+
+    def watch(read: int, size: int) -> None:
+        if stop.is_set():
+            raise StoppedError
+        tell(Step(path, "hashing" if outcome.source is None else "storing", read, size))
+
+    within = Patience(give_up_after_s=settings.connect_timeout_s)
+    async with _opened(path, watch) as content:
+        records = await asyncio.to_thread(records_of, content, max_bytes=settings.law.max_bytes)
+        if content.unpacked_size == 0:
+            return
+        given = await asyncio.to_thread(records)
+        while True:
+            standing = await within(lambda: _enter(database, content))
+            outcome.source, outcome.already_there = standing.source.name, standing.taken - outcome.records
+            chosen, stored = choice.made, outcome.records
+            to_store = pieces(
+                given,
+                standing,
+                most_records=settings.batch_records,
+                most_bytes=settings.batch_bytes,
+                wanted=choice.wanted,
+            )
+
+            async def store_piece(batch: Batch) -> None:
+                change = await store_batch(batch)
+                outcome.records += len(batch.records)
+                outcome.became.update(change.added)
+                outcome.became.subtract(change.removed)
+                tell(Step(path, "storing", content.read, content.size, len(batch.records), change))
+
+            try:
+                async with aclosing(_ahead(to_store)) as coming:
+                    async for piece in coming:
+                        if stop.is_set():
+                            raise StoppedError
+                        content.check_unchanged()
+                        await pace(len(piece.records))
+                        await store_in_pieces(batch_of(piece), store_piece, patiently=within)
+            except PositionMovedError:
+                # Somebody else takes it, too, or our own commit held: on from where it stands.
+                given = records()
+                choice.made = chosen.after(outcome.records - stored)
+                continue
+            outcome.left_out = choice.made.left_out - chosen.left_out
+            return
+
+
+def batch_of(piece: Piece) -> Batch:
+    """The records of an archive, each with the time at which it says that it was received."""
+    source, partition = piece.move.source, piece.move.partition
+    records = [
+        Record(Place(source.name, partition, number), archived_received_at(given.value), given.value)
+        for number, given in piece.records
+    ]
+    return Batch(records, [piece.move], {source.name: source})
+
+
+def storing(
+    *, database: Database, registry: Registry, settings: Settings, accept_bad_input: bool
+) -> Callable[[Batch], Awaitable[Change]]:
+    """What stores a batch, and stops the line for a bad deployment."""
+    line = StopLine(0 if accept_bad_input else settings.stop_line_window, settings.stop_line_share)
+
+    async def store_batch(batch: Batch) -> Change:
+        judged: list[Entry[Judgement]] = []
+
+        def look(entries: Sequence[Entry[Judgement]]) -> None:
+            judged[:] = entries
+            line.look(entries)
+
+        change = await store(batch, database=database, registry=registry, law=settings.law, look=look)
+        line.add(judged)
+        return change
+
+    return store_batch
+
+
+async def known_registry(database: Database, zones: Zones) -> Registry:
+    """All that the histories tell at this moment. What comes later is learnt as batches are stored."""
+    registry = Registry(zones)
+    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
+        news = await news_since(connection, NOTHING_LEARNT)
+    registry.learn(news.states, news.owners, version=news.version)
+    return registry
+
+
+async def _enter(database: Database, content: Content) -> Standing:
+    try:
+        async with database.transaction() as connection:
+            return await enter(connection, content, holds="readings")
+    except HeldOtherwiseError:
+        raise UnreadableFileError("its content is the registry's already, by: readings registry load") from None
+
+
+@asynccontextmanager
+async def _opened(path: Path, watch: Callable[[int, int], None]) -> AsyncIterator[Content]:
+    """As `ingest.content.opened`; the loop turns while the file is hashed."""
+    holding = opened(path, watch=watch)
+    with ExitStack() as stack:
+        content = await asyncio.to_thread(holding.__enter__)
+        stack.push(holding)
+        yield content
+
+
+async def _ahead(made: Iterator[Piece]) -> AsyncGenerator[Piece, None]:
+    """Each next one is made, in a thread, while the one before is dealt with."""
+
+    def begin() -> asyncio.Task[Piece | None]:
+        return asyncio.create_task(asyncio.to_thread(next, made, None))
+
+    coming = begin()
+    try:
+        while (piece := await coming) is not None:
+            coming = begin()
+            yield piece
+    finally:
+        await asyncio.gather(coming, return_exceptions=True)  # a thread cannot be cancelled
