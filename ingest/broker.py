@@ -59,7 +59,8 @@ def beyond_the_end(topic: str, partition: int, at: int, end: int) -> OperatorErr
     """What to stop with: going on there would pass over what comes before it."""
     return OperatorError(
         f"position {at} of {topic} partition {partition} lies beyond the log's end, {end}:"
-        " the wrong cluster, or a broker restored from a backup"
+        " the wrong cluster, a broker restored from a backup, or the topic was made anew under its name"
+        f" (then: readings sources renew {topic})"
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from importlib.metadata import version
 from typing import Literal
 
 import structlog
@@ -67,6 +68,9 @@ class Consumer:
         :raises OperatorError: when a person has to mend something; :raises SettingsError: when the law differs.
         :raises StopLineError: when the line stops `until_caught_up`.
         """
+        log.info("starting", version=version("device-readings"), group=self._settings.kafka_group_id,
+                 brokers=self._settings.kafka_bootstrap_servers, topics=_topics(self._settings),
+                 database=self._settings.database_without_password)  # fmt: skip
         listening = probes(self._health, self._metrics, host=self._settings.http_host, port=self._settings.http_port)
         try:
             async with asyncio.timeout(None) as deadline:
@@ -202,7 +206,7 @@ class Consumer:
         self._registry.learn(news.states, news.owners, version=news.version)
 
     async def _stop_when_caught_up(self) -> None:
-        names = (*registry_topics(self._settings), self._settings.raw_topic)
+        names = _topics(self._settings)
         marks = await marks_now(self._settings, self._watching, names)
         await before(self._stop, lambda: reach(self._watching, marks, corrected=True))
         self._stop.set()
@@ -232,6 +236,10 @@ class Consumer:
 def registry_topics(settings: Settings) -> tuple[str, str]:
     """Device states, patient states."""
     return settings.devices_topic, settings.patients_topic
+
+
+def _topics(settings: Settings) -> tuple[str, ...]:
+    return (*registry_topics(settings), settings.raw_topic)
 
 
 def database_of(settings: Settings, role: str) -> Database:

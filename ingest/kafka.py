@@ -278,7 +278,8 @@ class _Forget(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carr
         self._source = source
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        log.info("partitions given up", partitions=_named(revoked))
+        if revoked:
+            log.info("partitions given up", partitions=_named(revoked))
         self._source.forget()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:

@@ -45,7 +45,10 @@ async def check_parameters(database: Database, ours: dict[str, str]) -> None:
 
 
 async def adopt_parameters(database: Database, ours: dict[str, str]) -> list[str]:
-    """Make ours the standing parameters, and queue all that was judged with others; the names of those that changed."""
+    """Make ours the standing parameters, and queue all that was judged with others.
+
+    :return: what changed, a line each: `future_limit_s: 86400 -> 172800`.
+    """
     standing = await standing_parameters(database)
     changed = sorted(name for name in ours.keys() | standing.keys() if ours.get(name) != standing.get(name))
     async with database.transaction() as connection:
@@ -54,4 +57,4 @@ async def adopt_parameters(database: Database, ours: dict[str, str]) -> list[str
             await queue_everything(connection)
         await connection.execute("DELETE FROM law_parameters")
         await connection.executemany("INSERT INTO law_parameters VALUES ($1, $2)", sorted(ours.items()))
-    return changed
+    return [f"{name}: {standing.get(name, 'none')} -> {ours.get(name, 'none')}" for name in changed]

@@ -51,12 +51,12 @@ async def check_same_log(settings: Settings, tp: TopicPartition, standing: Stand
         raise beyond_the_end(tp.topic, tp.partition, standing.next_offset, end)
     if taken is None:
         return
-    there = await _first_record(settings, tp, taken.offset)
+    there = await first_record(settings, tp, taken.offset)
     if there is not None and there.offset == taken.offset:
         if not stands(there, taken):
             raise made_anew(tp, there, taken)
         return
-    first = await _first_record(settings, tp, 0)
+    first = await first_record(settings, tp, 0)
     if first is None or first.offset > taken.offset or first.timestamp_type != _LOG_APPEND_TIME:
         return
     received_at = instant(first.timestamp)
@@ -64,7 +64,7 @@ async def check_same_log(settings: Settings, tp: TopicPartition, standing: Stand
         raise made_anew(tp, first, taken)
 
 
-async def _first_record(settings: Settings, tp: TopicPartition, offset: int) -> "ConsumerRecord[bytes, bytes] | None":
+async def first_record(settings: Settings, tp: TopicPartition, offset: int) -> "ConsumerRecord[bytes, bytes] | None":
     """The first record of the log from an offset on, None where there is none; by a consumer without a group."""
     consumer = AIOKafkaConsumer(**consumer_options(settings) | {"auto_offset_reset": "earliest"})
     try:

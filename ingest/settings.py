@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -87,8 +88,18 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        url = value.get_secret_value()
+        if not url.startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql://")
+        try:
+            parts = urlsplit(url)
+            whole = parts.port is None or parts.port > 0
+        except ValueError:
+            whole = False  # what it says may hold a piece of the password
+        if not whole or parts.fragment:
+            raise ValueError(
+                "is no URL with a port from 1 to 65535: in a user or password # / ? % @ : must be percent-encoded"
+            )
         return value
 
     @field_validator("blocked_statuses", mode="before")
@@ -102,6 +113,12 @@ class Settings(BaseSettings):
         if value.tzinfo is None:
             raise ValueError("must tell its zone")
         return value.astimezone(UTC)
+
+    @property
+    def database_without_password(self) -> str:
+        """Host, port and name of the database, for the log."""
+        parts = urlsplit(self.database_url.get_secret_value())
+        return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
 
     @property
     def law(self) -> Law:

@@ -1,12 +1,13 @@
 """How things stand: what is stored, by which law, how far each source is taken, how far behind the broker we are."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final, NamedTuple, TypeVar
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
@@ -18,7 +19,9 @@ from ingest.consume import registry_topics
 from ingest.high_water import high_water_marks
 from ingest.law_parameters import parameters, standing_parameters
 from ingest.patience import Patience
+from ingest.pending import instant
 from ingest.ready import ready_database
+from ingest.same_log import first_record
 from ingest.settings import Settings
 from sinks.census import Census, PartitionCount, census
 from sinks.corrections import pending_corrections
@@ -38,6 +41,8 @@ class BrokerView:
 
     high_water: dict[tuple[str, int], int] = field(default_factory=dict)
     """By topic and partition."""
+    waiting_since: dict[tuple[str, int], datetime] = field(default_factory=dict)
+    """When it received the next record to take, where there is one."""
     timestamp_type: str | None = None
     """Of the raw topic; None where the broker does not tell."""
     faults: list[str] = field(default_factory=list)
@@ -53,8 +58,8 @@ class Standing(NamedTuple):
     """None where nobody has begun it."""
     high_water: int | None
     """None where the broker did not tell, or the source is not one of its topics."""
-    last_received_at: datetime | None
-    """When the broker received the last record that is stored."""
+    next_received_at: datetime | None
+    """When the broker received the next record to take; None where there is none, or the broker did not tell."""
 
     @property
     def lag(self) -> int | None:
@@ -65,12 +70,12 @@ class Standing(NamedTuple):
 
     @property
     def behind_s(self) -> float | None:
-        """How long ago the last stored record was received, when more is to come; 0 when nothing is."""
+        """How long ago the broker received the next record to take; 0 when all is taken."""
         if self.lag == 0:
             return 0.0
-        if self.lag is None or self.last_received_at is None:
+        if self.next_received_at is None:
             return None
-        return max(0.0, (datetime.now(UTC) - self.last_received_at).total_seconds())
+        return max(0.0, (datetime.now(UTC) - self.next_received_at).total_seconds())
 
 
 class LawDifference(NamedTuple):
@@ -102,14 +107,9 @@ class Status:
         """Every partition that is taken or that the broker has, by source."""
         counts = {(count.source, count.partition): count for count in self.census.partitions}
         high_water = {(self._source(topic), number): mark for (topic, number), mark in self.broker.high_water.items()}
-        last = {
-            (log.source.name, number): standing.last.received_at
-            for log in self.logs.values()
-            for number, standing in log.partitions.items()
-            if standing.last is not None
-        }
+        waiting = {(self._source(topic), number): at for (topic, number), at in self.broker.waiting_since.items()}
         return [
-            Standing(*place, counts.get(place), high_water.get(place), last.get(place))
+            Standing(*place, counts.get(place), high_water.get(place), waiting.get(place))
             for place in sorted(counts.keys() | high_water.keys())
         ]
 
@@ -150,7 +150,7 @@ async def status(settings: Settings, zones: Zones) -> Status:
         census=counted,
         corrections_pending=pending,
         logs=logs,
-        broker=await broker_view(settings),
+        broker=await broker_view(settings, logs),
         raw_topic=settings.raw_topic,
     )
 
@@ -159,7 +159,7 @@ def _topics(settings: Settings) -> tuple[str, ...]:
     return settings.raw_topic, *registry_topics(settings)
 
 
-async def broker_view(settings: Settings) -> BrokerView:
+async def broker_view(settings: Settings, logs: Mapping[str, Topic]) -> BrokerView:
     """What the broker says of our topics, within `connect_timeout_s`; never raises for what it does not say."""
     faults: list[str] = []
 
@@ -178,7 +178,19 @@ async def broker_view(settings: Settings) -> BrokerView:
     marks = asyncio.gather(*(answer(high_water_marks(settings, [topic])) for topic in _topics(settings)))
     timestamp_type, told = await asyncio.gather(clock, marks)
     high_water = {place: mark for answered in told for place, mark in (answered or {}).items()}
-    return BrokerView(high_water, timestamp_type, list(dict.fromkeys(faults)))
+    behind = [
+        (TopicPartition(topic, number), standing.next_offset)
+        for topic, log in logs.items()
+        for number, standing in log.partitions.items()
+        if standing.next_offset < high_water.get((topic, number), 0)
+    ]
+    found = await asyncio.gather(*(answer(first_record(settings, tp, offset)) for tp, offset in behind))
+    waiting_since = {
+        (tp.topic, tp.partition): received_at
+        for (tp, _), record in zip(behind, found, strict=True)
+        if record is not None and (received_at := instant(record.timestamp)) is not None
+    }
+    return BrokerView(high_water, waiting_since, timestamp_type, list(dict.fromkeys(faults)))
 
 
 async def _timestamp_type(settings: Settings) -> str | None:

@@ -41,9 +41,13 @@ class StopLine:
             bad += entering - leaving
             worst = max(worst, bad)
         if len(seen) >= self._window and worst >= self._share * self._window:
+            first = entries[coming.index(True)]
+            assert isinstance(first.judgement, Rejected), "only what was refused is unreadable"
             raise StopLineError(
                 f"{worst} of {self._window} records in a row are malformed or invalid: a bad deployment, most likely."
-                " Nothing of the last batch is stored. Mend what sends them, or go on with --accept-bad-input"
+                " Nothing of the last batch is stored. Mend what sends them, or go on with --accept-bad-input."
+                f" The first of the batch: {' '.join(map(str, first.place))}: {first.judgement.reason}:"
+                f" {first.judgement.detail}"
             )
 
     def add(self, entries: Sequence[Entry[Judgement]]) -> None:

@@ -20,6 +20,7 @@ class Tally:
         self.readings = 0
         self.rejections: Counter[str] = Counter()
         self._told_at = time.monotonic()
+        self._told = (0, 0)
 
     def add(self, change: Change) -> None:
         self.readings += change.added[READING]
@@ -28,5 +29,11 @@ class Tally:
             self.tell()
 
     def tell(self) -> None:
+        """What was stored since the start, if anything was since the last time."""
         self._told_at = time.monotonic()
-        log.info("stored", readings=self.readings, rejections=self.rejections.total(), **self.rejections)
+        if (now := (self.readings, self.rejections.total())) == self._told:
+            return
+        self._told = now
+        log.info(
+            "stored since the start", readings=self.readings, rejections=self.rejections.total(), **self.rejections
+        )

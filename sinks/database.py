@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import asyncpg
 
-from sinks.errors import AwayError, translated
+from sinks.errors import AwayError, OperatorError, SchemaError, translated
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -29,14 +29,19 @@ class Database:
         :raises AwayError: when the database cannot be reached within the time-out.
         """
         if self._connection is None or self._connection.is_closed():
-            with translated():
-                self._connection = await asyncpg.connect(
-                    self._url,
-                    timeout=self._timeout_s,
-                    command_timeout=self._timeout_s,
-                    # What is stored never depends on the zone or the number format of whoever set up the server.
-                    server_settings={"application_name": self._name, "timezone": "UTC"},
-                )
+            try:
+                with translated():
+                    self._connection = await asyncpg.connect(
+                        self._url,
+                        timeout=self._timeout_s,
+                        command_timeout=self._timeout_s,
+                        # What is stored never depends on the zone or the number format of whoever set up the server.
+                        server_settings={"application_name": self._name, "timezone": "UTC"},
+                    )
+            except SchemaError:
+                raise
+            except OperatorError as error:
+                raise OperatorError(f"{error} (on connecting with READINGS_DATABASE_URL)") from None
         return self._connection
 
     @asynccontextmanager

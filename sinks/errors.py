@@ -72,6 +72,7 @@ _MEANS = {
     "28": "the database does not let this user in; see READINGS_DATABASE_URL",
     "3D": "there is no such database; see READINGS_DATABASE_URL",
     "42501": "the database user lacks a privilege",
+    "42704": "the database does not know an object or option by that name",
     "42": "the schema is not the one this version knows; see: readings status",
     "53400": "a limit of the database's configuration is reached; see its log",
     "54": "a limit of the database is exceeded; see its log",

@@ -335,7 +335,8 @@ async def test_a_position_beyond_the_end_stops_and_names_topic_position_and_end(
     assert (code, out) == (1, ""), err
     said = [line for line in err.splitlines() if line.startswith("readings: ")]
     where = f"position 1000 of {world.topics.raw} partition 0 lies beyond the log's end, 10"
-    assert said == [f"readings: {where}: the wrong cluster, or a broker restored from a backup"]
+    means = "the wrong cluster, a broker restored from a backup, or the topic was made anew under its name"
+    assert said == [f"readings: {where}: {means} (then: readings sources renew {world.topics.raw})"]
     assert "Traceback" not in err
 
 
@@ -382,7 +383,12 @@ async def test_a_topic_made_anew_is_taken_from_its_beginning_when_it_is_renewed(
         code, out, err = await renewing.ended()
     assert code == 0, err
     assert f"as kafka:{world.topics.raw}@2, from its beginning" in out
-    await world.catch_up()
+    for said in ("nothing of", "there is nothing to renew"):  # before the new log is taken, and after
+        async with readings("sources", "renew", world.topics.raw, env=world.env) as renewing:
+            code, _, err = await renewing.ended()
+        assert code == 1, err
+        assert said in err
+        await world.catch_up()
     await world.catch_up()  # started again, it knows the new log
     by_source = "SELECT source, count(*) FROM {} JOIN sources USING (source_id) GROUP BY 1 ORDER BY 1"
     assert await world.rows(by_source.format("readings")) == [

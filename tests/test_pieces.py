@@ -318,9 +318,13 @@ async def test_a_question_that_we_ask_wrongly_ends_the_process_and_is_not_waited
     """asyncpg calls both InterfaceError: a connection that is gone, and a statement with too few arguments."""
     with pytest.raises(asyncpg.InterfaceError, match="expects 1 argument"):
         await opened.database.fetch("SELECT $1::int")
-    connection = await opened.database.connection()
-    with pytest.raises(AwayError):
+    (await opened.database.connection()).terminate()
+
+    async def lost() -> None:
         async with opened.database.transaction() as connection:
             connection.terminate()
             await connection.execute("SELECT 1")
+
+    with pytest.raises(AwayError):
+        await lost()
     assert await opened.rows("SELECT 1") == [(1,)], "the next one opens another"

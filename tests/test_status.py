@@ -258,3 +258,13 @@ async def test_a_database_that_takes_the_call_and_says_nothing_is_waited_for_onl
         code, _, err = await run(env, "status")
     assert (code, time.monotonic() - began < 6) == (1, True)
     assert "readings: the database was not reached within 1 s" in err
+
+
+async def test_every_table_and_view_says_what_it_is_for(migrated):
+    """`\\d+` is where an analyst looks first."""
+    bare = await fetch(
+        migrated,
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')"
+        " AND obj_description(oid, 'pg_class') IS NULL",
+    )
+    assert bare == []

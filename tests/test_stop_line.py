@@ -109,7 +109,7 @@ async def test_until_caught_up_it_ends_with_1_and_a_line_that_says_what_to_do(
     (line,) = [line for line in err.splitlines() if line.startswith("readings: ")]
     assert re.fullmatch(
         r"readings: (9\d|100) of 100 records in a row are malformed or invalid: a bad deployment, most likely\. Nothing of"
-        r" the last batch is stored\. Mend what sends them, or go on with --accept-bad-input",
+        r" the last batch is stored\. Mend what sends them, or go on with --accept-bad-input\. The first of the batch: kafka:raw-\w+ 0 \d+: invalid: payload.*",
         line,
     )
     assert "Traceback" not in err

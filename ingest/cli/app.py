@@ -5,8 +5,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
+from traceback import format_tb
 from typing import Annotated, TypeVar
 
+import structlog
 import typer
 
 from enrich.offsets import tzdb_version
@@ -30,11 +32,14 @@ from ingest.zip_zones import zones_of
 from sinks.errors import SchemaError, SinkError
 from sinks.migrate import migrate as bring_up_schema
 
+log = structlog.get_logger(__name__)
+
 app = typer.Typer(
     name="readings",
     help="Device readings from Kafka to TimescaleDB: each stored once, right and explainable.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # paragraphs are wrapped as a whole, and [brackets] stay
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -51,6 +56,9 @@ def main() -> None:
         sys.exit(WRONG_USAGE)
     except (SinkError, StopLineError) as error:
         _say(f"readings: {error}")
+        sys.exit(FAILED)
+    except Exception as error:  # noqa: BLE001 - a bug: told where, and without its text, which may hold what was read
+        _say(f"readings: a fault of its own, {type(error).__name__}:\n" + "".join(format_tb(error.__traceback__)))
         sys.exit(FAILED)
 
 
@@ -96,7 +104,9 @@ def migrate() -> None:
             changed = await adopt_parameters(database, ours)
         finally:
             await database.close()
-        return [f"applied {name}" for name in applied] + [f"law parameter adopted: {name}" for name in changed]
+        lines = [f"applied {name}" for name in applied] + [f"law parameter adopted: {line}" for line in changed]
+        judged_again = bool(changed) and not applied
+        return lines + ["all that is stored will be judged again by the consumers"] * judged_again
 
     for line in asyncio.run(run()) or ["nothing to do: the schema is up to date"]:
         typer.echo(line)
@@ -126,7 +136,12 @@ def consume(
         stop = asyncio.Event()
         code = stop_on_signals(stop)
         consumer = Consumer(settings, zones_of(settings.uszipcode_database), stop)
-        await consumer.run(until_caught_up=until_caught_up, accept_bad_input=accept_bad_input)
+        try:
+            await consumer.run(until_caught_up=until_caught_up, accept_bad_input=accept_bad_input)
+        except (SinkError, StopLineError, SettingsError) as error:
+            log.critical("ended", why=str(error))  # for whoever reads the log and not the last line
+            raise
+        log.info("stopped")
         return code()
 
     raise typer.Exit(asyncio.run(run()))

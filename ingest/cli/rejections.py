@@ -22,7 +22,9 @@ from schemas.wire import Instant
 from sinks.database import Connection
 from sinks.readings import load_rejections
 
-rejections_app: Final = typer.Typer(name="rejections", help="Refused records.", no_args_is_help=True)
+rejections_app: Final = typer.Typer(
+    name="rejections", help="Refused records.", no_args_is_help=True, rich_markup_mode="markdown"
+)
 _INSTANT: Final = TypeAdapter[datetime](Instant)
 _PAGE: Final = 1_000
 

@@ -36,6 +36,7 @@ def status_in_words(seen: Status) -> list[str]:
         _corrections(seen),
         *(f"broker       {fault}" for fault in seen.broker.faults),
         *_clock(seen),
+        *(f"warning      {line}" for line in _warnings(seen)),
         "",
         *_table(seen.partitions),
         "",
@@ -84,18 +85,24 @@ def _law(seen: Status) -> list[str]:
 
 
 def _clock(seen: Status) -> list[str]:
-    if seen.takes_senders_clock:
-        return [f"warning      {line}" for line in _warnings(seen)]
+    if seen.takes_senders_clock or seen.broker.faults:
+        return []
     if seen.broker.timestamp_type is None:
         return [f"clock        the broker does not tell the message.timestamp.type of {seen.raw_topic}: unknown"]
     return [f"clock        {seen.raw_topic} has message.timestamp.type {seen.broker.timestamp_type}"]
 
 
 def _warnings(seen: Status) -> list[str]:
-    if not seen.takes_senders_clock:
-        return []
-    said = f"{seen.raw_topic} has message.timestamp.type CreateTime"
-    return [f"{said}: readings count as received when their sender says so; set it to LogAppendTime"]
+    lines = [
+        f"{one.source} {one.partition} is taken up to {one.taken.next_offset}, beyond its log's end, {one.high_water}:"
+        " the wrong cluster, a broker restored from a backup, or a topic made anew; consumers stop"
+        for one in seen.partitions
+        if one.taken is not None and one.lag is not None and one.lag < 0
+    ]
+    if seen.takes_senders_clock:
+        said = f"{seen.raw_topic} has message.timestamp.type CreateTime"
+        lines.append(f"{said}: readings count as received when their sender says so; set it to LogAppendTime")
+    return lines
 
 
 def _table(partitions: Iterable[Standing]) -> list[str]:
