@@ -1,5 +1,6 @@
 """One connection to the database, opened when it is needed and opened again after it was lost."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeAlias
@@ -61,9 +62,12 @@ class Database:
             self._drop()
             raise
         except asyncpg.InterfaceError as error:
-            if not connection.is_closed():
+            if error.__context__ is None and not connection.is_closed():
                 raise  # we ask it wrongly: no waiting mends that
+            # It could not even be rolled back, after what stands in the context: the connection is dying.
             self._drop()
+            if isinstance(error.__context__, asyncio.CancelledError):
+                raise error.__context__ from None
             raise AwayError(f"the connection is gone ({type(error).__name__})") from None
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:

@@ -328,3 +328,14 @@ async def test_a_question_that_we_ask_wrongly_ends_the_process_and_is_not_waited
     with pytest.raises(AwayError):
         await lost()
     assert await opened.rows("SELECT 1") == [(1,)], "the next one opens another"
+
+    async def not_even_rolled_back() -> None:
+        async with opened.database.transaction() as connection:
+            busy = asyncio.ensure_future(connection.execute("SELECT pg_sleep(1)"))
+            await asyncio.sleep(0.1)
+            busy.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise ConnectionResetError
+
+    with pytest.raises(AwayError):
+        await not_even_rolled_back()
+    assert await opened.rows("SELECT 1") == [(1,)]
