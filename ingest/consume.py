@@ -220,7 +220,7 @@ class Consumer:
         ]
 
     def _patience(self, what: str) -> Patience:
-        return Patience(self._health.waiting(what))
+        return Patience(self._health.waiting(what), task=what)
 
     def _source(
         self, database: Database, names: Collection[str], *, holds: Literal["readings", "registry"]

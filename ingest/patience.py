@@ -1,6 +1,7 @@
 """Waiting for the world: an outage ends as waiting, and nothing moves."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -21,13 +22,19 @@ class Patience:
     """How one task waits: again and again with jittered back-off (0 to 0.2, 0.4 … 10 s) while the world is away.
 
     :param tell: is told what is waited for, and None when it came.
+    :param task: who waits, for the log.
     :param give_up_after_s: None waits for ever, as the services do.
     """
 
     def __init__(
-        self, tell: Callable[[str | None], None] = lambda _: None, *, give_up_after_s: float | None = None
+        self,
+        tell: Callable[[str | None], None] = lambda _: None,
+        *,
+        task: str | None = None,
+        give_up_after_s: float | None = None,
     ) -> None:
         self._tell = tell
+        self._task = {} if task is None else {"task": task}
         self._stop = stop_never if give_up_after_s is None else stop_after_delay(give_up_after_s)
 
     async def __call__(
@@ -40,28 +47,39 @@ class Patience:
 
         :raises AwayError: when it gave up; whatever else `action` raises, at once.
         """
+        began, waited = time.monotonic(), False
+
+        def wait(state: RetryCallState) -> None:
+            nonlocal waited
+            waited = self._wait(state) or waited
+
         try:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(mended_by_time),
                 wait=wait_random_exponential(multiplier=0.2, max=10),
                 stop=self._stop,
-                before_sleep=self._wait,
+                before_sleep=wait,
                 reraise=True,
             ):
                 with attempt:
-                    return await action()
+                    result = await action()
+                    if waited:
+                        log.info("going on", **self._task, waited_s=round(time.monotonic() - began, 1))
+                    return result
         finally:
             self._tell(None)
         raise AssertionError("tenacity either returns or raises")
 
-    def _wait(self, state: RetryCallState) -> None:
+    def _wait(self, state: RetryCallState) -> bool:
+        """Tell what is waited for, and whether anybody was told."""
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, CollisionError):
             log.debug("another writer was first; reading again", error=str(error))
-            return
+            return False
         seconds = state.next_action.sleep if state.next_action is not None else 0.0
-        log.warning("waiting", error=str(error), attempt=state.attempt_number, seconds=round(seconds, 1))
+        log.warning("waiting", **self._task, error=str(error), attempt=state.attempt_number, seconds=round(seconds, 1))
         self._tell(str(error))
+        return True
 
 
 patiently: Final = Patience()
