@@ -12,6 +12,7 @@ SinkError
 """
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -66,6 +67,7 @@ OUR_KEYS = (
     "unregistered_mentions_identifier_patient_id_subject_key",
 )
 """Unique keys whose violation means that another writer was first."""
+_CHUNK = re.compile(r"^_hyper_\d+_\d+_chunk_?")
 
 
 _MEANS = {
@@ -97,12 +99,12 @@ def translated() -> Iterator[None]:
 def _of_postgres(error: asyncpg.PostgresError) -> SinkError:
     state = error.sqlstate or "?????"
     where = " ".join(
-        f"{name} {value}" for name in ("table_name", "constraint_name") if (value := getattr(error, name, None))
+        f"{name} {_named(value)}" for name in ("table_name", "constraint_name") if (value := getattr(error, name, None))
     )
     text = f"SQLSTATE {state} {where}".rstrip()
-    # On a chunk of a hypertable the key has a name of its own, which ends in ours.
-    constraint = getattr(error, "constraint_name", None) or ""
-    if state in ("40001", "40P01") or (state == "23505" and constraint.endswith(OUR_KEYS)):
+    # In a compressed chunk of a hypertable no key is named, and the one there is ours.
+    key = _named(getattr(error, "constraint_name", None) or OUR_KEYS[0])
+    if state in ("40001", "40P01") or (state == "23505" and key in OUR_KEYS):
         return CollisionError(text)
     if state == "57014":
         return StatementCancelledError(text)
@@ -116,3 +118,8 @@ def _of_postgres(error: asyncpg.PostgresError) -> SinkError:
         (sentence for begins, sentence in _MEANS.items() if state.startswith(begins)), "see the database's log"
     )
     return OperatorError(f"{text}: {means}")
+
+
+def _named(name: str) -> str:
+    """As the schema names it: a chunk and its keys have names of their own, with numbers that no other run repeats."""
+    return _CHUNK.sub("", name) or "readings"
