@@ -7,15 +7,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
-# Most tests wait for servers and not for a processor; those on Apache Kafka share one worker.
+# Most tests wait for servers and not for a processor; those on Apache Kafka share one worker, so do those on TimescaleDB.
 SIDE_BY_SIDE := --numprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench chaos constraints clean
+.PHONY: help demo test test-all test-timescale check bench chaos constraints clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name words; do \
-		printf 'make %-12s %s\n' "$$name" "$$words"; done
+		printf 'make %-14s %s\n' "$$name" "$$words"; done
 
 demo: $(DEMO)  ## Start a broker and a database, send readings through, show what became of them
 	@$(BIN)/readings demo
@@ -25,6 +25,9 @@ test: $(DEV)  ## Run every everyday test, a few minutes
 
 test-all: $(DEV)  ## Run every test there is, as CI does: Apache Kafka throughout, 500 histories, a short chaos
 	@HISTORIES=500 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
+
+test-timescale: $(DEV)  ## Run the tests on TimescaleDB itself; needs Node
+	@$(BIN)/python -m pytest -m timescale
 
 check: $(DEV)  ## Lint, format, types, and which package may import which
 	$(BIN)/ruff check .

@@ -23,6 +23,7 @@ from sinks.database import Database
 from sinks.migrate import migrate
 from tests.apache_kafka import ApacheKafka, KafkaMissingError
 from tests.canaries import heard
+from tests.timescale_wasm import Timescale, TimescaleMissingError
 
 # A record to produce: key, value, timestamp in ms, and the partition where the key is not to choose it.
 Given = tuple[bytes | None, bytes | None, int | None] | tuple[bytes | None, bytes | None, int | None, int | None]
@@ -60,6 +61,22 @@ def apache_kafka() -> Iterator[ApacheKafka]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def timescale() -> Iterator[Timescale]:
+    """Where it cannot be had, a skip that says what is missing; in CI a failure."""
+    server, lack = Timescale(), ""
+    try:
+        server.start()
+    except TimescaleMissingError as error:
+        lack = str(error)
+    if lack and os.environ.get("CI") == "true":
+        pytest.fail(f"CI runs on TimescaleDB, and {lack}", pytrace=False)
+    if lack:
+        pytest.skip(f"TimescaleDB: {lack}")
+    with server:
+        yield server
+
+
 Broker = EmbeddedBroker | ApacheKafka
 
 
@@ -72,6 +89,9 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 # The first test of a session to ask for Apache Kafka may wait for Maven. One worker has it: it is large.
 ON_APACHE_KAFKA = [pytest.mark.apache_kafka, pytest.mark.timeout(420), pytest.mark.xdist_group("apache_kafka")]
 
+# The first to ask may wait for npm. One worker has it: it serves one connection.
+ON_TIMESCALE = [pytest.mark.timescale, pytest.mark.timeout(420), pytest.mark.xdist_group("timescale")]
+
 on_both_brokers = pytest.mark.parametrize(
     "broker", ["tansu", pytest.param("apache_kafka", marks=[*ON_APACHE_KAFKA, pytest.mark.thorough])], indirect=True
 )
@@ -80,6 +100,7 @@ on_both_brokers = pytest.mark.parametrize(
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "apache_kafka: runs on Apache Kafka; -m 'not apache_kafka' leaves it out.")
+    config.addinivalue_line("markers", "timescale: runs on TimescaleDB; -m 'not timescale' leaves it out.")
     config.addinivalue_line(
         "markers", "thorough: takes long; `make test` leaves it out, `make test-all` and CI do not."
     )
@@ -152,6 +173,14 @@ async def migrated(postgres_server: EmbeddedPostgres, migrated_template: str) ->
     """The URL of a fresh database with the schema and the law of the defaults."""
     async with fresh_database(postgres_server, migrated_template) as url:
         yield url
+
+
+@pytest.fixture
+async def timescale_database(timescale: Timescale) -> str:
+    """The URL of TimescaleDB with nothing of ours in it: one database, which tests have in turn, one connection each."""
+    await execute(timescale.url, "DROP SCHEMA public CASCADE")
+    await execute(timescale.url, "CREATE SCHEMA public")
+    return timescale.url
 
 
 # --- the broker -----------------------------------------------------------------------------------------------------
