@@ -12,7 +12,9 @@ from typing import Final, Literal, NamedTuple
 from ingest.content import Content, Given
 from schemas.record import ARCHIVE
 from sinks.database import Connection
+from sinks.errors import HeldOtherwiseError
 from sinks.ledger import FILTERED, Gap, Move, Source, begin_partition, left_out, open_source, positions
+from sinks.whereabouts import position_at
 
 PARTITION: Final = 0
 
@@ -56,6 +58,21 @@ async def enter(connection: Connection, content: Content, *, holds: Literal["rea
     await begin_partition(connection, source, PARTITION, 0)
     position = (await positions(connection, [source.name]))[source.name, PARTITION]
     return standing_at(source, position, await left_out(connection, source, PARTITION))
+
+
+async def look_up(connection: Connection, content: Content) -> Standing:
+    """Where the database stands with a content of readings, without entering it.
+
+    :raises HeldOtherwiseError: when it is the registry's.
+    """
+    name = ARCHIVE + content.sha256
+    known = await position_at(connection, name, PARTITION)
+    if known is None:
+        return standing_at(Source(0, name, content.opened_at), 0, [])
+    if known.holds != "readings":
+        raise HeldOtherwiseError(f"{name} was taken as {known.holds}")
+    gaps = await left_out(connection, known.source, PARTITION)
+    return standing_at(known.source, known.next_offset or 0, gaps)
 
 
 def standing_at(source: Source, position: int, gaps: Iterable[Gap]) -> Standing:

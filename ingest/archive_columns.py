@@ -82,7 +82,7 @@ def columns_of(names: Sequence[str]) -> Columns:
     columns = Columns(names, min(envelope, default=None), min(received_at, default=None))
     if columns.envelope is None and not flat:
         lacking = " and ".join(name for name in ("type", "readingTimestamp") if name not in names)
-        raise UnreadableFileError(f"no column envelope or value, and none of {lacking}: no readings in it")
+        raise UnreadableFileError(f"no column envelope or value, nor {lacking}")
     if columns.envelope is None and not any(name in names for name in _NAMING):
         raise UnreadableFileError(f"columns of readings, but none of {', '.join(_NAMING)}: they name nobody")
     if len(received_at) > 1 or len(columns.used) > len(set(columns.used)):

@@ -1,5 +1,6 @@
 """Archives in Parquet, read a few thousand rows at a time; needs the extra `parquet`."""
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,6 +23,8 @@ def parquet_rows(content: Content) -> Callable[[], Iterator[Given]]:
         import pyarrow as pa  # noqa: PLC0415 - an extra
     except ImportError:
         raise UnreadableFileError("Parquet, which needs: pip install 'device-readings[parquet]'") from None
+    if os.pread(content.descriptor, len(MAGIC), 0) != MAGIC:
+        raise UnreadableFileError("Parquet that is packed once more: unpack it first")
     try:
         columns = columns_of(_opened(content).schema_arrow.names)
     except (pa.ArrowException, OSError) as error:
@@ -46,7 +49,7 @@ def _opened(content: Content) -> Any:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     # Of a row group no more than the buffer of each column is in memory.
-    return pq.ParquetFile(os.fdopen(os.dup(content.descriptor), "rb"), buffer_size=_BUFFER, pre_buffer=False)
+    return pq.ParquetFile(io.FileIO(content.descriptor, closefd=False), buffer_size=_BUFFER, pre_buffer=False)
 
 
 def _in_microseconds(batch: Any) -> Any:

@@ -1,29 +1,37 @@
-"""The files that an operator means: named, matched, or all of a folder."""
+"""The files that an operator means: named, matched, or all of a folder, on disk or in object storage."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from glob import glob, has_magic
 from pathlib import Path
 
+from ingest.content import UnreadableFileError
+from ingest.object_storage import is_remote, objects_of
 
-def files_of(paths: Iterable[str]) -> list[Path]:
+
+def files_of(paths: Iterable[str]) -> list[str]:
     """The files, each once, in the order given; those of a folder or a pattern by name.
 
-    A name that matches nothing stays as it is: to open it tells that it is not there.
+    A name that matches nothing stays as it is: to open it tells what is wrong with it.
     """
-    return list(dict.fromkeys(path for given in paths for path in _files(given)))
+    return list(dict.fromkeys(file for given in paths for file in (_objects(given) or _files(given))))
 
 
-def _files(given: str) -> Iterator[Path]:
+def _objects(given: str) -> list[str]:
+    if not is_remote(given):
+        return []
+    try:
+        return objects_of(given) or [given]
+    except UnreadableFileError:
+        return [given]
+
+
+def _files(given: str) -> list[str]:
     pattern = has_magic(given) and not Path(given).exists()
-    matched = sorted(glob(given, recursive=True)) if pattern else [given]  # noqa: PTH207 - its pattern may be absolute
-    for name in matched or [given]:
-        path = Path(name)
-        if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file, within=path))
-        else:
-            yield path
+    matched = sorted(glob(given, recursive=True)) if pattern else []  # noqa: PTH207 - its pattern may be absolute
+    return [file for name in matched or [given] for file in (_in_folder(Path(name)) if Path(name).is_dir() else [name])]
 
 
-def _hidden(file: Path, *, within: Path) -> bool:
-    """Whether it is no data: `.DS_Store`, `_SUCCESS` and what lies in `.git`."""
-    return any(part.startswith((".", "_")) for part in file.relative_to(within).parts)
+def _in_folder(folder: Path) -> list[str]:
+    """All that is data: not `.DS_Store`, not `_SUCCESS`, nothing in `.git`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [str(path) for path in files if not any(part[0] in "._" for part in path.relative_to(folder).parts)]

@@ -14,17 +14,17 @@ from typing import NamedTuple
 
 from enrich.registry import NOTHING_LEARNT, Registry
 from enrich.zones import Zones
-from ingest.archive import Piece, Standing, enter, pieces
+from ingest.archive import Piece, Standing, pieces
 from ingest.archive_choice import Choice
 from ingest.archive_format import records_of
 from ingest.batch import Batch
 from ingest.change import READING, Change
 from ingest.content import Content, UnreadableFileError, opened
+from ingest.object_storage import copied, is_remote
 from ingest.patience import Patience
 from ingest.pieces import store_in_pieces
 from ingest.settings import Settings
 from ingest.stop_line import StopLine
-from ingest.store import store
 from schemas.envelope import archived_received_at
 from schemas.judgement import Entry, Judgement
 from schemas.record import Place, Record
@@ -33,6 +33,11 @@ from sinks.errors import HeldOtherwiseError, PositionMovedError
 from sinks.registry import news_since
 
 Store = Callable[[Batch], Awaitable[Change]]
+Enter = Callable[[Content], Awaitable[Standing]]
+"""Where the database stands with a content; raises HeldOtherwiseError."""
+
+
+HASHING, STORING, DONE = "hashing", "storing", "done"
 
 
 class StoppedError(Exception):
@@ -42,9 +47,8 @@ class StoppedError(Exception):
 class Step(NamedTuple):
     """How far an archive is, told as it goes."""
 
-    path: Path
+    file: str
     doing: str
-    """`hashing` or `storing`."""
     read: int
     """Bytes, of `size`, as they lie on disk."""
     size: int
@@ -57,7 +61,7 @@ class Step(NamedTuple):
 class Outcome:
     """What became of an archive's records."""
 
-    path: Path
+    file: str
     source: str | None = None
     """None: it could not be read, or holds nothing."""
     records: int = 0
@@ -78,10 +82,10 @@ class Outcome:
 
 
 async def backfill_file(
-    path: Path,
+    file: str,
     outcome: Outcome,
     *,
-    database: Database,
+    enter_archive: Enter,
     store_batch: Store,
     settings: Settings,
     choice: Choice,
@@ -100,16 +104,19 @@ async def backfill_file(
     def watch(read: int, size: int) -> None:
         if stop.is_set():
             raise StoppedError
-        tell(Step(path, "hashing" if outcome.source is None else "storing", read, size))
+        tell(Step(file, HASHING if outcome.source is None else STORING, read, size))
 
     within = Patience(give_up_after_s=settings.connect_timeout_s)
-    async with _opened(path, watch) as content:
+    async with _opened(file, watch) as content:
         records = await asyncio.to_thread(records_of, content, max_bytes=settings.law.max_bytes)
         if content.unpacked_size == 0:
             return
         given = await asyncio.to_thread(records)
         while True:
-            standing = await within(lambda: _enter(database, content))
+            try:
+                standing = await within(lambda: enter_archive(content))
+            except HeldOtherwiseError:
+                raise UnreadableFileError("its content is the registry's already, by: registry load") from None
             outcome.source, outcome.already_there = standing.source.name, standing.taken - outcome.records
             chosen, stored = choice.made, outcome.records
             to_store = pieces(
@@ -125,7 +132,7 @@ async def backfill_file(
                 outcome.records += len(batch.records)
                 outcome.became.update(change.added)
                 outcome.became.subtract(change.removed)
-                tell(Step(path, "storing", content.read, content.size, len(batch.records), change))
+                tell(Step(file, STORING, content.read, content.size, len(batch.records), change))
 
             try:
                 async with aclosing(_ahead(to_store)) as coming:
@@ -154,11 +161,8 @@ def batch_of(piece: Piece) -> Batch:
     return Batch(records, [piece.move], {source.name: source})
 
 
-def storing(
-    *, database: Database, registry: Registry, settings: Settings, accept_bad_input: bool
-) -> Callable[[Batch], Awaitable[Change]]:
+def under(line: StopLine, store: Callable[..., Awaitable[Change]]) -> Store:
     """What stores a batch, and stops the line for a bad deployment."""
-    line = StopLine(0 if accept_bad_input else settings.stop_line_window, settings.stop_line_share)
 
     async def store_batch(batch: Batch) -> Change:
         judged: list[Entry[Judgement]] = []
@@ -167,7 +171,7 @@ def storing(
             judged[:] = entries
             line.look(entries)
 
-        change = await store(batch, database=database, registry=registry, law=settings.law, look=look)
+        change = await store(batch, look=look)
         line.add(judged)
         return change
 
@@ -183,18 +187,10 @@ async def known_registry(database: Database, zones: Zones) -> Registry:
     return registry
 
 
-async def _enter(database: Database, content: Content) -> Standing:
-    try:
-        async with database.transaction() as connection:
-            return await enter(connection, content, holds="readings")
-    except HeldOtherwiseError:
-        raise UnreadableFileError("its content is the registry's already, by: readings registry load") from None
-
-
 @asynccontextmanager
-async def _opened(path: Path, watch: Callable[[int, int], None]) -> AsyncIterator[Content]:
+async def _opened(file: str, watch: Callable[[int, int], None]) -> AsyncIterator[Content]:
     """As `ingest.content.opened`; the loop turns while the file is hashed."""
-    holding = opened(path, watch=watch)
+    holding = copied(file, watch=watch) if is_remote(file) else opened(Path(file), watch=watch)
     with ExitStack() as stack:
         content = await asyncio.to_thread(holding.__enter__)
         stack.push(holding)

@@ -1,23 +1,29 @@
-"""A run of `readings backfill`: the files one after the other, then the corrections that are left."""
+"""A run of `readings backfill`: files one after the other, in one process, then the corrections that are left."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import datetime
+from functools import partial
 
 import structlog
 
 from enrich.registry import Registry
 from enrich.zones import Zones
+from ingest.archive import Standing, enter
 from ingest.archive_choice import Choice
-from ingest.backfill import Outcome, Step, StoppedError, backfill_file, known_registry, storing
-from ingest.content import UnreadableFileError
+from ingest.backfill import DONE, Outcome, Step, StoppedError, backfill_file, known_registry, under
+from ingest.backfill_pace import Pace, live_lag
+from ingest.consume import database_of
+from ingest.content import Content, UnreadableFileError
 from ingest.correct import correct
 from ingest.law_parameters import check_parameters, parameters
 from ingest.patience import Patience, before
 from ingest.ready import ready_database
+from ingest.rehearsal import Rehearsal
 from ingest.settings import Settings
-from ingest.stop_line import StopLineError
+from ingest.stop_line import StopLine, StopLineError
+from ingest.store import store
 from sinks.corrections import pending_corrections
 from sinks.database import Database
 from sinks.errors import SinkError
@@ -27,6 +33,19 @@ log = structlog.get_logger(__name__)
 _LOOK_EVERY_S = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a run goes about it."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int | None = None
+    rate: float | None = None
+    yield_to_live: bool = False
+    accept_bad_input: bool = False
+    dry_run: bool = False
+
+
 @dataclass(slots=True)
 class Report:
     """What a run did, whatever ended it."""
@@ -34,20 +53,16 @@ class Report:
     outcomes: list[Outcome] = field(default_factory=list)
     ended_by: Exception | None = None
     """What kept it from going on; None: it came to its end, or was told to stop."""
-    corrected: bool = False
-    """Whether no correction was pending at the end: what is stored is right by all that is known."""
 
 
 async def backfill(
-    files: Sequence[Path],
+    files: Iterable[str],
     settings: Settings,
     zones: Zones,
     *,
-    choice: Choice,
+    manner: Manner,
     stop: asyncio.Event,
     tell: Callable[[Step], None],
-    pace: Callable[[int], Awaitable[None]],
-    accept_bad_input: bool,
 ) -> Report:
     """Store what the files hold. A file that cannot be read is told in its outcome, and the others go on.
 
@@ -60,20 +75,27 @@ async def backfill(
         registry = await known_registry(database, zones)
         devices, patients = registry.sizes
         log.info("registry known", devices=devices, patients=patients, version=registry.version)
-        store_batch = storing(
-            database=database, registry=registry, settings=settings, accept_bad_input=accept_bad_input
-        )
+        if manner.dry_run:
+            rehearsal = Rehearsal(database, registry, settings.law)
+            enter_archive, judge_and_store = rehearsal.enter, rehearsal.store
+        else:
+            enter_archive = partial(_enter, database)
+            judge_and_store = partial(store, database=database, registry=registry, law=settings.law)
+        line = StopLine(0 if manner.accept_bad_input else settings.stop_line_window, settings.stop_line_share)
+        choice = Choice(since=manner.since, until=manner.until, limit=manner.limit)
+        behind = partial(live_lag, settings, database) if manner.yield_to_live else None
+        pace = Pace(stop, rate=manner.rate, behind=behind, tolerated=settings.batch_records)
         try:
-            for path in files:
+            for file in files:
                 if stop.is_set() or choice.exhausted:
                     break
-                report.outcomes.append(outcome := Outcome(path))
+                report.outcomes.append(outcome := Outcome(file))
                 try:
                     await backfill_file(
-                        path,
+                        file,
                         outcome,
-                        database=database,
-                        store_batch=store_batch,
+                        enter_archive=enter_archive,
+                        store_batch=under(line, judge_and_store),
                         settings=settings,
                         choice=choice,
                         stop=stop,
@@ -82,26 +104,41 @@ async def backfill(
                     )
                 except UnreadableFileError as error:
                     outcome.error = str(error)
-            report.corrected = await _settle(database, registry, settings, stop)
+                tell(Step(file, DONE, 0, 0))
         except StoppedError:
-            pass
+            log.info("stopped; the same command goes on where it stood")
         except (SinkError, StopLineError) as error:
             report.ended_by = error
     return report
 
 
-async def _settle(database: Database, registry: Registry, settings: Settings, stop: asyncio.Event) -> bool:
-    """Work off the corrections that are pending, or wait for who does; whether none is left."""
+async def _enter(database: Database, content: Content) -> Standing:
+    async with database.transaction() as connection:
+        return await enter(connection, content, holds="readings")
+
+
+async def settle(settings: Settings, zones: Zones, *, stop: asyncio.Event) -> bool:
+    """Work off the corrections that are pending, or wait for who does; whether none is left.
+
+    What is stored is right by all that is known when none is.
+    """
     within = Patience(give_up_after_s=settings.connect_timeout_s)
+    registry = Registry(zones)
+    database = database_of(settings, "backfill corrections")
 
     async def pending() -> int:
         async with database.transaction() as connection:
             return await pending_corrections(connection)
 
-    while not stop.is_set():
-        if await within(lambda: correct(database=database, registry=registry, law=settings.law)):
-            continue
-        if not await within(pending):
-            return True
-        await before(stop, lambda: asyncio.sleep(_LOOK_EVERY_S))
-    return False
+    async def once() -> int:
+        return await correct(database=database, registry=registry, law=settings.law)
+
+    try:
+        while not stop.is_set():
+            if not await within(pending):
+                return True
+            if not await within(once):
+                await before(stop, lambda: asyncio.sleep(_LOOK_EVERY_S))
+        return False
+    finally:
+        await database.close()

@@ -83,7 +83,7 @@ async def _explained(
     assert walked.agrees_with(again.judgement), "the walk stands on the functions that judge"
     steps, rivals, due = [*_understood(reading), *walked.steps], [], again
     if isinstance(again.judgement, Accepted):
-        competing = await competing_for(connection, again.judgement.key)
+        competing = await competing_for(connection, [again.judgement.key])
         ranked = ranked_with(Entry(place, entry.received_at, again.judgement), competing)
         due = by_rule_9(place, ranked)
         words = {line.place: _word(line) for line in (*competing, entry)}

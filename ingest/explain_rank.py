@@ -11,11 +11,11 @@ from schemas.record import Place
 
 def ranked_with(entry: Entry[Accepted], competing: Iterable[Entry[Judgement]]) -> list[Entry[Accepted]]:
     """Those with the same natural key, the first received first."""
-    others = [_as_accepted(line) for line in competing if line.place != entry.place]
+    others = [as_accepted(line) for line in competing if line.place != entry.place]
     return sorted([entry, *others], key=rank)
 
 
-def _as_accepted(line: Entry[Judgement]) -> Entry[Accepted]:
+def as_accepted(line: Entry[Judgement]) -> Entry[Accepted]:
     """A line as it was before rule 9."""
     match line.judgement:
         case Accepted() as accepted:

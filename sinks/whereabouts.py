@@ -1,5 +1,6 @@
 """Where one record went: asked by its place, table by table."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from schemas.judgement import Entry, Judgement, ReadingKey
@@ -60,9 +61,9 @@ async def gap_at(connection: Connection, source: Source, place: Place) -> Gap | 
     return None if row is None else Gap(row["first_offset"], row["next_offset"], row["kind"])
 
 
-async def competing_for(connection: Connection, key: ReadingKey) -> list[Entry[Judgement]]:
-    """What stands under a natural key, and what rule 9 set aside under it."""
-    asked = _columns([key])
+async def competing_for(connection: Connection, keys: Iterable[ReadingKey]) -> list[Entry[Judgement]]:
+    """What stands under natural keys, and what rule 9 set aside under them, only to look at."""
+    asked = _columns(sorted(keys))
     standing = await load_readings(connection, "readings_of_keys", *asked)
     aside = await load_rejections(connection, "set_aside_of_keys", *asked)
     return [_timed(entry) for entry in (*standing.entries, *aside.entries)]

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from ingest.archive_choice import Choice
 from ingest.archive_paths import files_of
-from ingest.backfill import Outcome, Step
-from ingest.backfill_run import Report, backfill
+from ingest.backfill import Outcome
+from ingest.backfill_run import Manner, Report, backfill, settle
+from ingest.backfill_workers import backfill_in_processes
 from ingest.change import READING
+from ingest.cli.backfill_progress import shown
 from ingest.cli.signals import stop_on_signals
 from ingest.logs import set_up_logs
 from ingest.settings import load
@@ -42,6 +43,19 @@ def backfill_paths(  # noqa: PLR0917 - the command line names them
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the first N records that are not there yet.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Judge all of it, rule 9 included, and write nothing.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, max=64, help="Processes, a file each at a time; give it your cores.")
+    ] = 1,
+    rate: Annotated[
+        float | None, typer.Option(metavar="N", min=0.1, help="No more than N records a second, all together.")
+    ] = None,
+    yield_to_live: Annotated[
+        bool,
+        typer.Option("--yield-to-live", help="Pause while live consumers have more than a batch of records to store."),
+    ] = False,
     accept_bad_input: Annotated[
         bool, typer.Option("--accept-bad-input", help="Go on however much of the input is unreadable.")
     ] = False,
@@ -49,56 +63,65 @@ def backfill_paths(  # noqa: PLR0917 - the command line names them
 ) -> None:
     """Store archived readings as if they had come live: the same judgement, the same tables, each once.
 
-    An archive is known by its content: given again, under whatever name, it stores nothing, and a run that was
-    interrupted goes on where it stood. Files are NDJSON, a JSON array or CSV, plain or packed with gzip or Zstandard,
-    or Parquet, told apart by content. A line is the platform's envelope with an optional `receivedAt` (RFC 3339).
+    PATH is a file, a folder, a pattern, or any of these in object storage (s3://, gs://, az://; extra `cloud`). A file
+    is NDJSON, a JSON array or CSV, plain or packed with gzip or Zstandard, or Parquet (extra `parquet`), told apart by
+    its content. Each record is the platform's envelope with an optional receivedAt (RFC 3339): when it was received.
 
-    Exit 0 when all is stored, 1 when a file could not be read (it is named, the others go on) or the line stops for
-    input that is malformed or invalid nearly throughout, 130 when interrupted.
+    CSV and Parquet have either one column envelope (or value) and optionally receivedAt (or received_at); or flat
+    columns: type, receivedAt, and the payload's fields by their names: readingTimestamp, deviceId, systolic and so on.
+
+    An archive is known by its content. Given again, under whatever name, it stores nothing; a run that was interrupted,
+    even by kill -9, goes on where it stood. What --since and --until leave out is not stored and not set aside: it is
+    noted as a gap, and taken by a later run that asks for it. --dry-run and --limit use one process.
+
+    Exit 0 when all is stored, 1 when a file could not be read (it is named, the others go on) or when the input is
+    malformed or invalid nearly throughout, 130 when interrupted.
     """
     settings = load()
     set_up_logs(settings.log_format, settings.log_level)
     zones = zones_of(settings.uszipcode_database)
+    files = files_of(paths)
+    at_once = 1 if dry_run or limit is not None else min(workers, max(1, len(files)))
+    share = None if rate is None else rate / at_once
+    manner = Manner(since, until, limit, share, yield_to_live, accept_bad_input, dry_run)
+    if share is not None:
+        settings = settings.model_copy(update={"batch_records": max(1, min(settings.batch_records, int(share)))})
 
-    def tell(_step: Step) -> None:
-        pass
-
-    async def pace(_records: int) -> None:
-        pass
-
-    async def run() -> tuple[Report, int]:
+    async def run() -> tuple[Report, bool, int]:
         stop = asyncio.Event()
         code = stop_on_signals(stop)
-        choice = Choice(since=since, until=until, limit=limit)
-        report = await backfill(
-            files_of(paths),
-            settings,
-            zones,
-            choice=choice,
-            stop=stop,
-            tell=tell,
-            pace=pace,
-            accept_bad_input=accept_bad_input,
-        )
-        return report, code()
+        with shown(files) as tell:
+            if at_once == 1:
+                report = await backfill(files, settings, zones, manner=manner, stop=stop, tell=tell)
+            else:
+                report = await backfill_in_processes(
+                    files, settings, workers=at_once, manner=manner, stop=stop, tell=tell
+                )
+        settled = dry_run or (report.ended_by is None and await settle(settings, zones, stop=stop))
+        return report, settled, code()
 
-    report, code = asyncio.run(run())
+    report, settled, code = asyncio.run(run())
     for outcome in report.outcomes:
         if outcome.error is not None:
-            typer.echo(f"readings: {outcome.path}: {outcome.error}", err=True)
-    typer.echo(json.dumps(_as_json(report)) if as_json else "\n".join(_in_words(report)))
+            typer.echo(f"readings: {outcome.file}: {outcome.error}", err=True)
+    if as_json:
+        typer.echo(json.dumps(_as_json(report) | {"dry_run": dry_run, "settled": settled and code == 0}))
+    else:
+        typer.echo("\n".join(_in_words(report, dry_run=dry_run)))
     if report.ended_by is not None:
         raise report.ended_by
-    if code == 0 and any(outcome.error is not None for outcome in report.outcomes):
+    if code:
+        typer.echo("readings: interrupted; the same command goes on where it stood", err=True)
+    elif any(outcome.error is not None for outcome in report.outcomes):
         code = _FAILED
     raise typer.Exit(code)
 
 
-def _in_words(report: Report) -> list[str]:
+def _in_words(report: Report, *, dry_run: bool) -> list[str]:
     """A line a file, a line a reason, and what it comes to."""
     outcomes = report.outcomes
     rows: list[tuple[str, ...]] = [("file", "readings", "set aside", "already there", "left out")]
-    rows += [(str(one.path), *map(str, _counts(one))) for one in outcomes if one.error is None]
+    rows += [(str(one.file), *map(str, _counts(one))) for one in outcomes if one.error is None]
     totals = [sum(numbers) for numbers in zip(*map(_counts, outcomes), strict=True)] or [0, 0, 0, 0]
     if len(outcomes) != 1:
         rows.append(("all", *map(str, totals)))
@@ -108,11 +131,11 @@ def _in_words(report: Report) -> list[str]:
         for name, *numbers in rows
     ]
     reasons = sum((one.set_aside for one in outcomes), Counter[str]())
-    lines += [f"  {reason}  {count}" for reason, count in reasons.most_common()]
+    lines += [f"  {reason}  {count}" for reason, count in sorted(reasons.items(), key=lambda one: (-one[1], one[0]))]
     if outcomes and not any(one.records for one in outcomes) and all(one.error is None for one in outcomes):
         lines.append("nothing new" + (": all of it is there already" if totals[2] else ""))
-    if report.ended_by is None and not report.corrected:
-        lines.append("interrupted: the same command goes on where it stood")
+    if dry_run:
+        lines.append("nothing was written; a row that the database itself would refuse is not foreseen")
     return lines
 
 
@@ -125,10 +148,10 @@ def _as_json(report: Report) -> dict[str, Any]:
     became = sum((one.became for one in outcomes), Counter[str]())
     return {
         "files": [
-            {"file": str(one.path), "error": one.error}
+            {"file": str(one.file), "error": one.error}
             if one.error is not None and not one.records
             else {
-                "file": str(one.path),
+                "file": str(one.file),
                 "source": one.source,
                 "readings": one.readings,
                 "rejected": dict(one.set_aside),
@@ -143,5 +166,4 @@ def _as_json(report: Report) -> dict[str, Any]:
         "already_there": sum(one.already_there for one in outcomes),
         "left_out": sum(one.left_out for one in outcomes),
         "unreadable": sum(one.error is not None for one in outcomes),
-        "corrections_pending": not report.corrected,
     }
