@@ -213,6 +213,23 @@ async def test_what_gives_way_is_taken_out_once_and_its_key_is_free(database: Da
 
 
 @on_timescale
+async def test_what_is_taken_out_leaves_other_chunks_compressed(
+    schema: str, database: Database, stands: Stands
+) -> None:
+    """And of its own chunk other subjects: to unpack more would reach the limit that ends a transaction."""
+    elsewhere = line(Place("kafka:b", 0, 9), taken=NOON - timedelta(days=30))
+    async with database.transaction() as connection:
+        await insert_readings(connection, [elsewhere], stands.sources)
+    await database.close()
+    await compress(schema)
+    async with database.transaction() as connection:
+        await connection.execute("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 51")
+        await remove_readings(connection, [stands.reading], stands.sources)
+    partial = "SELECT status & 8 > 0 FROM _timescaledb_catalog.chunk WHERE compressed_chunk_id IS NOT NULL ORDER BY id"
+    assert [row[0] for row in await database.fetch(partial)] == [True, False]
+
+
+@on_timescale
 async def test_a_correction_reads_the_readings_of_a_subject_in_the_order_of_their_key(
     database: Database, stands: Stands
 ) -> None:
