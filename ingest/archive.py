@@ -101,8 +101,11 @@ def pieces(
             numbers = [expected - 1, *(record.number for record in group)]
             gaps = [Gap(a + 1, b, FILTERED) for a, b in pairwise(numbers) if b > a + 1]
             next_offset = numbers[-1] + 1
-            move = Move(standing.source, PARTITION, expected, next_offset, gaps, end_of_gap=stretch.end)
-            yield Piece(group, move)
+            repeated = [record.number for record in group if record.given.stands]
+            move = Move(
+                standing.source, PARTITION, expected, next_offset, gaps, end_of_gap=stretch.end, repeated=repeated
+            )
+            yield Piece([record for record in group if not record.given.stands], move)
             expected = next_offset
 
 

@@ -23,6 +23,7 @@ from ingest.content import Content, UnreadableFileError, opened
 from ingest.object_storage import copied, is_remote
 from ingest.patience import Patience
 from ingest.pieces import store_in_pieces
+from ingest.refused_record import as_given_again
 from ingest.settings import Settings
 from ingest.stop_line import StopLine
 from schemas.envelope import archived_received_at
@@ -111,7 +112,7 @@ async def backfill_file(
         records = await asyncio.to_thread(records_of, content, max_bytes=settings.law.max_bytes)
         if content.unpacked_size == 0:
             return
-        given = await asyncio.to_thread(records)
+        given = map(as_given_again, await asyncio.to_thread(records))
         while True:
             try:
                 standing = await within(lambda: enter_archive(content))
@@ -130,6 +131,7 @@ async def backfill_file(
             async def store_piece(batch: Batch) -> None:
                 change = await store_batch(batch)
                 outcome.records += len(batch.records)
+                outcome.already_there += sum(len(move.repeated) for move in batch.moves)
                 outcome.became.update(change.added)
                 outcome.became.subtract(change.removed)
                 tell(Step(file, STORING, content.read, content.size, len(batch.records), change))
@@ -144,7 +146,7 @@ async def backfill_file(
                         await store_in_pieces(batch_of(piece), store_piece, patiently=within)
             except PositionMovedError:
                 # Somebody else takes it, too, or our own commit held: on from where it stands.
-                given = records()
+                given = map(as_given_again, records())
                 choice.made = chosen.after(outcome.records - stored)
                 continue
             outcome.left_out = choice.made.left_out - chosen.left_out

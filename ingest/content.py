@@ -36,6 +36,8 @@ class Given(NamedTuple):
     """As given; a row of CSV as the JSON object that it stands for."""
     fault: str | None = None
     """Why it is no record at all: then it is malformed, and `value` is what stood there."""
+    stands: bool = False
+    """It is a record that the ledger has already, at a place of its own."""
 
 
 class Content:

@@ -11,22 +11,13 @@ import json
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from ingest.content import Given
 from schemas.judgement import Entry, Judgement, Rejected
 
 _RECORD, _BASE64, _DIGEST, _RECEIVED_AT = "record", "recordBase64", "digest", "receivedAt"
-FIELDS: Final = ("source", "partition", "offset", "reason", "detail", _RECEIVED_AT, _DIGEST, _RECORD)
-
-
-class Given(NamedTuple):
-    """What a line gives."""
-
-    value: bytes | None
-    received_at: Any
-    """As the line says it."""
-    unchanged: bool
-    """It is the record that was exported."""
+_NAME: Final = b'"digest"'
 
 
 def line_of(entry: Entry[Judgement]) -> dict[str, Any]:
@@ -47,19 +38,23 @@ def line_of(entry: Entry[Judgement]) -> dict[str, Any]:
     }
 
 
-def is_line(document: dict[str, Any]) -> bool:
-    """Whether an object of a file is such a line, and no envelope."""
-    return _DIGEST in document and (_RECORD in document or _BASE64 in document)
-
-
-def given_by(document: dict[str, Any]) -> Given:
-    """The record that a line gives.
-
-    :raises ValueError: when `recordBase64` is none.
-    """
+def as_given_again(given: Given) -> Given:
+    """What a line of an archive gives: if it is one of these, the record in it; else the line itself."""
+    if _NAME not in given.value:
+        return given
+    try:
+        document = json.loads(given.value)
+    except (ValueError, RecursionError):
+        return given
+    if not isinstance(document, dict) or _DIGEST not in document or not {_RECORD, _BASE64} & document.keys():
+        return given
     told = {name: document[name] for name in (_RECORD, _BASE64) if name in document}
-    unchanged = document[_DIGEST] == _digest(told)
-    return Given(_value(told), document.get(_RECEIVED_AT), unchanged)
+    if document[_DIGEST] == _digest(told):
+        return Given(given.value, stands=True)
+    try:
+        return Given(_value(told, document.get(_RECEIVED_AT)))
+    except ValueError as error:
+        return Given(given.value, str(error))
 
 
 def _told(payload: bytes) -> dict[str, Any]:
@@ -82,16 +77,17 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _value(told: dict[str, Any]) -> bytes | None:
+def _value(told: dict[str, Any], received_at: Any) -> bytes:
+    """The bytes of a record of an archive, which says itself when it was received."""
     if _BASE64 in told:
         try:
             return b64decode(told[_BASE64], validate=True)
         except (Base64Error, TypeError):
             raise ValueError("recordBase64: must be base64") from None
     record = told[_RECORD]
-    if record is None:
-        return None
-    return record.encode() if isinstance(record, str) else json.dumps(record).encode()
+    if isinstance(record, dict):
+        record = json.dumps(record if received_at is None else record | {_RECEIVED_AT: received_at})
+    return str(record or "").encode()
 
 
 def _digest(told: dict[str, Any]) -> str:

@@ -160,7 +160,7 @@ async def _move_on(connection: Connection, moves: Sequence[Move], last: Mapping[
 async def _take_from_gap(connection: Connection, m: Move, end: int) -> None:
     taken = m.next_offset - m.expected - _offsets_in(m.gaps)
     where = (m.source.source_id, m.partition, m.expected, end)
-    if await connection.execute(sql("take_from_gap"), *where, taken) != "UPDATE 1":
+    if await connection.execute(sql("take_from_gap"), *where, taken, len(m.repeated)) != "UPDATE 1":
         raise PositionMovedError("another owner has taken from the gap")
 
 

@@ -1,23 +1,33 @@
 """Refused records written out, mended and given again."""
 
 import json
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.refused_record import given_by, is_line, line_of
+from ingest.content import Given
+from ingest.refused_record import as_given_again, line_of
 from schemas.judgement import Entry, Rejected
 from schemas.reasons import Reason
 from schemas.record import Place
 from tests.build import NOON, SOURCE, envelope
+from tests.service import readings
+from tests.test_pieces import Store, reading
 
 
 def line(payload: bytes) -> dict[str, Any]:
     """As it comes back from a file."""
     entry = Entry(Place(SOURCE, 0, 5), NOON, Rejected(Reason.INVALID, "payload: x", payload=payload))
     return json.loads(json.dumps(line_of(entry)))
+
+
+def again(said: dict[str, Any], **layout: Any) -> Given:
+    return as_given_again(Given(json.dumps(said, **layout).encode()))
 
 
 PAYLOADS = [
@@ -38,38 +48,81 @@ PAYLOADS = [
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_what_nobody_has_changed_is_known_and_gives_what_was_given(payload: bytes) -> None:
-    given_back = given_by(line(payload))
-    assert is_line(line(payload))
-    assert given_back.unchanged
-    if payload and not isinstance(line(payload)["record" if "record" in line(payload) else "recordBase64"], dict):
-        assert given_back.value == payload
-    elif payload:
-        assert json.loads(given_back.value or b"") == json.loads(payload) or b"NaN" in payload
-    else:
-        assert given_back.value is None
+def test_what_nobody_has_changed_is_the_record_that_stands(payload: bytes) -> None:
+    assert again(line(payload)).stands
+    assert again(line(payload), indent=2, sort_keys=True).stands, "however it is laid out"
 
 
 @given(st.binary(max_size=40))
 def test_any_bytes_survive_the_file(payload: bytes) -> None:
-    assert given_by(line(payload)).unchanged
+    assert again(line(payload)).stands
 
 
-def test_a_line_laid_out_anew_is_the_same_and_one_with_another_value_is_not() -> None:
+def test_a_line_with_another_value_is_a_record_of_an_archive_received_when_the_first_one_was() -> None:
     said = line(envelope(heartRate="60"))
-    assert given_by(json.loads(json.dumps(said, indent=2, sort_keys=True))).unchanged
     said["record"]["payload"]["heartRate"] = 60
-    mended = given_by(said)
-    assert not mended.unchanged
-    assert json.loads(mended.value or b"")["payload"]["heartRate"] == 60
-    assert mended.received_at == "2026-07-01T12:00:00Z"
+    mended = again(said)
+    assert not mended.stands
+    assert json.loads(mended.value) == json.loads(envelope()) | {"receivedAt": "2026-07-01T12:00:00Z"}
+    assert again(line(b"junk") | {"record": "{}"}).value == b"{}"
+    assert again(line(b"\xff") | {"recordBase64": "e30="}).value == b"{}"
 
 
-def test_what_is_no_base64_is_told() -> None:
-    said = line(b"\xff")
-    with pytest.raises(ValueError, match="recordBase64: must be base64"):
-        given_by(said | {"recordBase64": "?"})
+def test_what_is_no_base64_is_malformed_and_says_why() -> None:
+    assert again(line(b"\xff") | {"recordBase64": "?"}).fault == "recordBase64: must be base64"
 
 
-def test_an_envelope_is_no_such_line() -> None:
-    assert not is_line(json.loads(envelope()))
+@pytest.mark.parametrize("value", [envelope(), b"junk", b'{"digest":"x"}', b'["digest"]', b'{"digest":1,'])
+def test_any_other_line_is_the_record_itself(value: bytes) -> None:
+    assert as_given_again(Given(value)) == Given(value)
+
+
+async def run(url: str, *arguments: object) -> tuple[int, str, str]:
+    env = {"READINGS_DATABASE_URL": url, "READINGS_LOG_LEVEL": "error", "PATH": "/usr/bin:/bin"}
+    async with readings("rejections", *map(str, arguments), env=env) as process:
+        return await process.ended()
+
+
+async def test_exported_mended_and_replayed_it_is_a_reading_and_the_rest_stays_as_it_is(
+    migrated: str, tmp_path: Path
+) -> None:
+    """Once mended it is stored once, however often the file is given; what was not touched changes nothing."""
+    store = await Store(migrated).open()
+    values = [reading(0), reading(1, heartRate="61"), b"junk", reading(3, heartRate="63"), None, reading(0)]
+    await store.give(store.batch(values))
+    await store.database.close()
+    exported = tmp_path / "refused.ndjson"
+    code, out, err = await run(migrated, "export", "--output", exported)
+    assert (code, out, err) == (0, "", "5 refused records written\n")
+    lines = [json.loads(text) for text in exported.read_text().splitlines()]
+    assert [(one["offset"], one["reason"]) for one in lines] == [
+        (1, "invalid"), (2, "malformed"), (3, "invalid"), (4, "malformed"), (5, "duplicate"),
+    ]  # fmt: skip
+    code, out, err = await run(migrated, "export", "--reason", "invalid", "--since", "2026-07-01T12:00:00Z")
+    assert [json.loads(text)["offset"] for text in out.splitlines()] == [1, 3]
+    for arguments in (("--until", "2026-07-01T12:00:00Z"), ("--device", "9")):
+        assert (await run(migrated, "export", *arguments))[1] == ""
+    code, _, err = await run(migrated, "export", "--output", exported)
+    assert (code, "cannot be written" in err) == (2, True)
+
+    lines[0]["record"]["payload"]["heartRate"] = 61
+    exported.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    code, out, err = await run(migrated, "replay", exported, "--dry-run", "--json")
+    assert (code, json.loads(out)["readings"], json.loads(out)["rejected"]) == (0, 1, {}), err
+    for expected in ((1, 4), (0, 5)):
+        code, out, err = await run(migrated, "replay", exported, "--json")
+        told = json.loads(out)
+        assert (code, told["readings"], told["already_there"], told["rejected"]) == (0, *expected, {}), err
+
+    connection = await asyncpg.connect(migrated)
+    try:
+        found = await connection.fetch("SELECT heart_rate_bpm, reading_timestamp, received_at FROM readings ORDER BY 2")
+        refused = await connection.fetchval("SELECT count(*) FROM rejections")
+        position = await connection.fetch(
+            "SELECT next_offset, repeated FROM source_positions JOIN sources USING (source_id) WHERE source LIKE 'archive:%'"
+        )
+    finally:
+        await connection.close()
+    assert [tuple(row) for row in found] == [(60, NOON, NOON), (61, NOON + timedelta(seconds=1), NOON)]
+    assert refused == 5, "the first one was refused, and stays so"
+    assert [tuple(row) for row in position] == [(5, 4)]

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from ingest.cli.backfill import backfill_paths
 from ingest.logs import set_up_logs
 from ingest.ready import ready_database
 from ingest.refused_record import line_of
@@ -57,8 +58,8 @@ def export(
 ) -> None:
     """Write refused readings as an archive: NDJSON, a line a record, with its place, its reason and what it said.
 
-    `record` may be mended; `readings backfill` takes the file. A line that nobody has changed is the record that stands
-    in the ledger already, and changes nothing. Where no time of receipt is known, that of the reading counts.
+    `record` may be mended; `readings rejections replay` takes the file. A line that nobody has changed is the record
+    that stands in the ledger already, and changes nothing. Where no time of receipt is known, the reading's own counts.
     """
     settings = _settings()
     try:
@@ -82,6 +83,9 @@ def export(
 
         written = asyncio.run(run())
     typer.echo(f"{written} refused records written", err=True)
+
+
+rejections_app.command("replay")(backfill_paths)
 
 
 async def _refused(connection: Connection, asked: tuple[Any, ...]) -> AsyncIterator[Entry[Judgement]]:

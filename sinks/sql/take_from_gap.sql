@@ -4,6 +4,7 @@ WITH gap AS (
     WHERE source_id = $1 AND source_partition = $2 AND first_offset = $3 AND next_offset = $4 AND kind = 'filtered'
     RETURNING source_id, source_partition
 )
-UPDATE source_positions p SET missing = p.missing - $5::bigint, moved_at = now()
+UPDATE source_positions p
+SET missing = p.missing - $5::bigint, repeated = p.repeated + $6::bigint, moved_at = now()
 FROM gap
 WHERE p.source_id = gap.source_id AND p.source_partition = gap.source_partition
