@@ -1,7 +1,7 @@
 """The product's rules 1 to 9 over all that was ever given, without a database: what `oracle.store` is, of the product.
 
 Rules and ranks are the product's own, and so are the rows; only who owns an identifier is told by `build.registry`, as
-the database does that, and whether an archive's `receivedAt` is a time is not asked here, as the archive source does.
+the database does that.
 """
 
 from collections.abc import Callable, Iterable

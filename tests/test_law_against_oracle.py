@@ -46,16 +46,6 @@ def told(record: oracle.RegistryRecord) -> State | NotUnderstood:
     )
 
 
-def without_archive_faults(given: History) -> History:
-    """Whether `receivedAt` is a time is asked by the archive source, which is not here."""
-    kept = [
-        r
-        for r in given.records
-        if b"receivedAt" not in (r.value or b"") or oracle.archive_received_at(r.value) is not None
-    ]
-    return History(tuple(kept), given.registry)
-
-
 def by_oracle(given: History) -> oracle.Store:
     return oracle.store(given.records, given.registry, oracle.Law(), zone_of, offset_s, first_seen)
 
@@ -141,7 +131,7 @@ def expected(lines: dict[Any, dict[str, Any]]) -> dict[Any, dict[str, Any]]:
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + HISTORIES))
 async def test_the_store_holds_what_the_oracle_says(migrated: str, seed: int) -> None:
     """Whatever the order of partitions and the size of batches: every row, every column. The seed names the history."""
-    given = without_archive_faults(history(seed))
+    given = history(seed)
     said = by_oracle(given)
     readings, rejections = await stored(migrated, given, seed)
     of_files = ("archive:cc", "archive:dd")  # the registry's own records, which are not given here

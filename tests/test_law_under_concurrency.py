@@ -44,7 +44,7 @@ from sinks.readings import READING_COLUMNS, REJECTION_COLUMNS
 from sinks.registry import add_states, news_since, share_registry
 from tests import oracle
 from tests.histories import REGISTRY_FILES, TOPICS, History, first_seen, history
-from tests.test_law_against_oracle import differences, expected, in_utc, without_archive_faults, zone_of
+from tests.test_law_against_oracle import differences, expected, in_utc, zone_of
 
 LAW = Law()
 HISTORIES = int(os.environ.get("CONCURRENT_HISTORIES", "15"))
@@ -458,7 +458,7 @@ async def lived_through(url: str, seed: int) -> tuple[list[str], Counter[str]]:
     """Give the history of that seed to the store, by many hands; every difference from the oracle, and what happened."""
     dice = Random(seed)
     most_records, most_states = SIZES[seed % len(SIZES)]
-    whole = without_archive_faults(history(seed, most_records=most_records, most_states=most_states))
+    whole = history(seed, most_records=most_records, most_states=most_states)
     shuffled = dice.random() < 0.5
     connection = await asyncpg.connect(url)
     name = urlsplit(url).path.removeprefix("/")
