@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
+from pydantic_core import from_json
+
 from ingest.archive_columns import columns_of, envelope_of_cells
 from ingest.archive_parquet import MAGIC, parquet_rows
 from ingest.content import LONGEST_LINE, Content, Given, UnreadableFileError
 from ingest.csv_rows import csv_header, csv_rows
 from ingest.json_records import json_array, json_lines, single_object
+from ingest.registry_platform import Worded, in_our_words
 
 _NOTHING_KNOWN: Final = "neither NDJSON, nor a JSON array, CSV with the columns of readings, or Parquet"
 
@@ -29,10 +32,10 @@ def records_of(content: Content, *, max_bytes: int) -> Callable[[], Iterator[Giv
         case b"[":
             if content.unpacked_size > LONGEST_LINE:
                 raise UnreadableFileError(f"a JSON array of more than {LONGEST_LINE} bytes: write an object a line")
-            return partial(json_array, content)
+            return _of_readings(partial(json_array, content))
         case b"{":
             one = single_object(content, max_bytes=max_bytes)
-            return partial(json_lines, content) if one is None else lambda: iter((one,))
+            return _of_readings(partial(json_lines, content) if one is None else lambda: iter((one,)))
     lines = head.splitlines()
     if any(line.lstrip().startswith(b"{") for line in lines[1:]) and b"," not in lines[0]:
         return partial(json_lines, content)
@@ -41,3 +44,15 @@ def records_of(content: Content, *, max_bytes: int) -> Callable[[], Iterator[Giv
         raise UnreadableFileError(_NOTHING_KNOWN)
     columns = columns_of(header)
     return partial(csv_rows, content, header, partial(envelope_of_cells, columns))
+
+
+def _of_readings(records: Callable[[], Iterator[Given]]) -> Callable[[], Iterator[Given]]:
+    """The same records, unless they begin like a registry file: taken as readings, its content would be used up."""
+    first = next(records(), None)
+    try:
+        document = {} if first is None else from_json(first.value)
+    except ValueError:
+        return records
+    if isinstance(document, dict) and "type" not in document and isinstance(in_our_words(document), Worded):
+        raise UnreadableFileError("states of the registry, and no readings: that is for readings registry load")
+    return records

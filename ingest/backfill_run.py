@@ -75,6 +75,8 @@ async def backfill(
         registry = await known_registry(database, zones)
         devices, patients = registry.sizes
         log.info("registry known", devices=devices, patients=patients, version=registry.version)
+        if not devices:
+            log.warning("the registry knows no device: all is set aside until it does; see: readings registry load")
         if manner.dry_run:
             rehearsal = Rehearsal(database, registry, settings.law)
             enter_archive, judge_and_store = rehearsal.enter, rehearsal.store

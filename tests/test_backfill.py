@@ -18,10 +18,13 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import asyncpg
+import hypothesis
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from backports import zstd
+from hypothesis import given
+from hypothesis import strategies as st
 
 from enrich.offsets import offset_s
 from enrich.zones import table_zones
@@ -30,9 +33,9 @@ from ingest.archive_format import records_of
 from ingest.backfill_pace import Pace
 from ingest.backfill_run import Manner
 from ingest.backfill_run import backfill as run_backfill
-from ingest.content import Content
+from ingest.content import Content, UnreadableFileError
 from ingest.settings import Settings
-from schemas.envelope import NotUnderstood, archived_received_at
+from schemas.envelope import NotUnderstood, archived_received_at, understand
 from schemas.payloads import PAYLOADS
 from schemas.record import Place, Record
 from schemas.states import About, State, understand_state
@@ -41,6 +44,7 @@ from sinks.ledger import Source
 from sinks.readings import READING_COLUMNS, REJECTION_COLUMNS
 from tests import oracle
 from tests.build import LAW, NOON, envelope, rfc3339
+from tests.conftest import execute
 from tests.fill import fill
 from tests.histories import History, history
 from tests.service import readings
@@ -56,9 +60,10 @@ def environment(url: str, **more: object) -> dict[str, str]:
 
 
 async def run(url: str, *arguments: str | Path, **more: object) -> tuple[int, str, str]:
-    """Exit code, stdout, stderr of `readings …`."""
+    """Exit code, stdout, stderr of `readings …`, but for how far it was by then, on a slow machine."""
     async with readings(*map(str, arguments), env=environment(url, **more)) as process:
-        return await process.ended()
+        code, out, err = await process.ended()
+    return code, out, "".join(text for text in err.splitlines(keepends=True) if not text.startswith("backfill: "))
 
 
 async def backfill(url: str, *arguments: str | Path, **more: object) -> dict[str, Any]:
@@ -135,10 +140,10 @@ async def test_a_plain_export_of_today_gives_years_of_readings_their_patients_an
 # --- the law --------------------------------------------------------------------------------------------------------
 
 
-def archived(given: History) -> tuple[list[bytes], list[oracle.RegistryRecord]]:
+def archived(given_: History) -> tuple[list[bytes], list[oracle.RegistryRecord]]:
     """A history's readings as the lines of an archive, receipts of all of them told; and its registry."""
     values = []
-    for record in oracle.by_place(given.records):
+    for record in oracle.by_place(given_.records):
         value = (record.value or b"").strip(b" \t\r\n")
         if value and b"\n" not in value and b"receivedAt" not in value and record.received_at is not None:
             said = rfc3339(record.received_at).encode()
@@ -146,7 +151,7 @@ def archived(given: History) -> tuple[list[bytes], list[oracle.RegistryRecord]]:
                 values.append(b'{"receivedAt":"%s",' % said + value[1:])
         elif value and b"\n" not in value:
             values.append(value)
-    return values, list(given.registry)
+    return values, list(given_.registry)
 
 
 @pytest.mark.parametrize("seed", range(HISTORIES))
@@ -174,10 +179,10 @@ async def test_archive_stream_or_both_in_any_order_come_to_what_the_oracle_says(
                 steps.append(partial(store_archive, migrated, path, rng))
         else:
             source = "kafka:readings.raw"
-        given = [Record(Place(source, 0, at), archived_received_at(value), value) for at, value in enumerate(lines_)]
+        told_raw = [Record(Place(source, 0, at), archived_received_at(value), value) for at, value in enumerate(lines_)]
         if kind == "s":
-            steps.append(partial(fill, migrated, [], given, corrected=False))
-        raw += given
+            steps.append(partial(fill, migrated, [], told_raw, corrected=False))
+        raw += told_raw
     told = {Place(*one.place): one for one in registry}
 
     def understand(record: Record) -> State | NotUnderstood:
@@ -293,6 +298,19 @@ async def test_what_a_time_leaves_out_is_a_gap_and_is_taken_when_it_is_asked_for
     assert (await backfill(clinic, path))["already_there"] == 301
 
 
+async def test_a_row_that_the_database_refuses_stands_alone_in_a_gap_too(clinic, tmp_path):
+    """The batch comes apart where it fills a gap: each piece takes its part of the gap."""
+    path = file(tmp_path, "a.ndjson", lines(0, 40))
+    await backfill(clinic, path, "--since", rfc3339(NOON + timedelta(minutes=30)))
+    for table in ("readings", "rejections"):
+        await execute(clinic, f"ALTER TABLE {table} ADD CHECK (reading_timestamp <> '2026-07-01T12:17:00Z')")
+    code, out, err = await run(clinic, "backfill", "--json", path)
+    assert (code, json.loads(out)["readings"], json.loads(out)["rejected"]) == (0, 29, {"unstorable": 1}), err
+    assert await fetch(clinic, "SELECT count(*) FROM source_gaps") == [(0,)]
+    assert await fetch(clinic, "SELECT source_offset, reason::text FROM rejections") == [(17, "unstorable")]
+    assert await conserved(clinic)
+
+
 async def test_a_limit_takes_the_first_that_are_not_there_yet(clinic, tmp_path):
     paths = [file(tmp_path, "a.ndjson", lines(0, 25)), file(tmp_path, "b.ndjson", lines(25, 50))]
     for expected_ in (20, 20, 10, 0):
@@ -304,8 +322,8 @@ async def test_a_dry_run_counts_what_the_run_will_and_writes_nothing(clinic, tmp
     """Rule 9 included: within a file, between files, and against what stands and stood aside before."""
     rng = Random(3)
     live = [line(n, received=rng.randint(0, 9), heartRate=rng.choice((60, 61))) for n in (*range(20), *range(20))]
-    given = [Record(Place("kafka:readings.raw", 0, n), archived_received_at(one), one) for n, one in enumerate(live)]
-    await fill(clinic, [], given)
+    stream = [Record(Place("kafka:readings.raw", 0, n), archived_received_at(one), one) for n, one in enumerate(live)]
+    await fill(clinic, [], stream)
     for name in ("a", "b"):
         some = [line(rng.randrange(30), received=rng.randint(0, 9), heartRate=rng.choice((60, 61))) for _ in range(60)]
         file(tmp_path, f"in/{name}.ndjson", b"".join(some) + b"no json\n" + line(1, deviceId=9))
@@ -417,6 +435,25 @@ def test_no_cell_is_guessed_at():
         assert found == {"type": "t", "payload": {"readingTimestamp": "now", **said}}
 
 
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([b"", b"{", b"[", b"PAR1", b"envelope\n", b"type,readingTimestamp,deviceId\n"]),
+)
+@hypothesis.settings(max_examples=300, deadline=None)
+def test_any_bytes_are_records_or_an_unreadable_file(content, beginning):
+    with TemporaryFile() as stream:
+        stream.write(beginning + content)
+        stream.flush()
+        try:
+            opened = Content(stream, opened_at=NOON)
+            values = [one.value for one in records_of(opened, max_bytes=LAW.max_bytes)()]
+        except UnreadableFileError:
+            return
+    for value in values:
+        archived_received_at(value)
+        understand(value, max_bytes=LAW.max_bytes, max_depth=LAW.max_depth, in_archive=True)
+
+
 async def test_a_bad_receipt_is_invalid_and_the_field_is_named(clinic, tmp_path):
     bad = line(0).replace(b'"receivedAt": "2026', b'"receivedAt": "26')
     said = await backfill(clinic, file(tmp_path, "a.ndjson", bad + line(1)))
@@ -443,6 +480,7 @@ UNREADABLE = {
     "i.csv": (csv_of(["type", "readingTimestamp", "heartRate"], [["t", "now", "1"]]), "they name nobody"),
     "j.csv": (csv_of([*FLAT, "received_at"], [[*row, None] for row in ROWS]), "say one thing twice"),
     "k.json": (b"[" + ENVELOPES[0].encode(), "broken JSON array"),
+    "k.ndjson": (b'{"deviceId":599,"currentStatus":"withPatient"}\n', "that is for readings registry load"),
     "l.ndjson": (None, "No such file or directory"),
 }  # fmt: skip
 
@@ -465,12 +503,14 @@ async def test_what_cannot_be_read_is_named_and_the_rest_goes_on(clinic, tmp_pat
         assert text.startswith(f"readings: {folder / name}: ")
         assert why in text
     said = json.loads(out)
-    assert (said["readings"], said["unreadable"], len(said["files"])) == (10, 13, 15)
+    assert (said["readings"], said["unreadable"], len(said["files"])) == (10, 14, 16)
     assert await fetch(clinic, "SELECT count(*) FROM sources WHERE holds = 'readings'") == [(1,)]
 
 
 async def test_the_registrys_own_file_is_refused_and_the_other_way_round(clinic, tmp_path):
-    code, _, err = await run(clinic, "backfill", tmp_path / "registry/export.json")
+    both = file(tmp_path, "both.ndjson", b"\n".join([line(0), b'{"patientId":8}']))
+    assert (await run(clinic, "registry", "load", both))[0] == 0
+    code, _, err = await run(clinic, "backfill", both)
     assert (code, "its content is the registry's already" in err) == (1, True)
     path = file(tmp_path, "a.ndjson", lines(0, 3))
     await backfill(clinic, path)

@@ -6,6 +6,7 @@ from typing import Any
 from ingest.explanation import Explanation, Fate, Step, said
 from schemas.judgement import Entry, Judgement, Rejected
 from schemas.record import Place
+from sinks.ledger import FILTERED
 
 
 def explanation_in_words(found: Explanation) -> list[str]:
@@ -83,7 +84,8 @@ def _became(found: Explanation) -> str:
             return f"{told}, recorded {said(state.recorded_at)}; it says {', '.join(sorted(state.says)) or 'nothing'}"
         case Fate.GAP:
             assert gap is not None
-            return f"never given to us: it lies in a gap from {gap.first_offset} to {gap.next_offset - 1} ({gap.kind})"
+            why = "left out by --since or --until, and still to be had" if gap.kind == FILTERED else "never given to us"
+            return f"{why}: it lies in a gap from {gap.first_offset} to {gap.next_offset - 1} ({gap.kind})"
         case Fate.NOT_TAKEN if position.next_offset is None:
             return "not taken yet: nobody has begun its partition"
         case Fate.NOT_TAKEN:
