@@ -155,7 +155,8 @@ def load(env_file: Path = Path(".env")) -> Settings:
         return Settings(**{name.lower(): value for name, value in ours.items()})  # type: ignore[arg-type]
     except ValidationError as error:
         faults = [
-            f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors(include_input=False)
+            f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_input=False)
         ]
         raise SettingsError("; ".join(faults)) from None
 

@@ -182,3 +182,15 @@ def test_settings_do_not_change_after_the_start(given):
     settings = given(database_url=URL)
     with pytest.raises(ValueError, match="frozen"):
         settings.raw_topic = "other"
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:pa#ss@h/d", "postgresql://u:pa/ss@h/d", "postgresql://h:70000/d", "postgresql://h:0/d"])  # fmt: skip
+def test_a_url_that_cannot_be_read_is_told_without_a_piece_of_the_password(monkeypatch, tmp_path, url):
+    monkeypatch.setenv("READINGS_DATABASE_URL", url)
+    with pytest.raises(SettingsError) as raised:
+        load(tmp_path / "none.env")
+    assert str(raised.value) == (
+        "READINGS_DATABASE_URL: is no URL with a port from 1 to 65535: in a user or password # / ? % @ : must be"
+        " percent-encoded"
+    )
+    assert raised.value.__suppress_context__
