@@ -50,11 +50,11 @@ def copied(url: str, *, watch: Watch = lambda _read, _size: None) -> Iterator[Co
 
     :raises UnreadableFileError: when it cannot be had.
     """
-    import obstore  # noqa: PLC0415 - an extra
-
     opened_at = datetime.now(UTC)
     with TemporaryFile(buffering=0) as copy:
         with _understood():
+            import obstore  # noqa: PLC0415 - an extra
+
             store, _, key = _object(url)
             got = obstore.get(store, key)
             for chunk in got.stream(min_chunk_size=_CHUNK):

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import signal
+import sys
 import time
 from datetime import datetime, timedelta
 from functools import partial
@@ -34,6 +35,7 @@ from ingest.backfill_pace import Pace
 from ingest.backfill_run import Manner
 from ingest.backfill_run import backfill as run_backfill
 from ingest.content import Content, UnreadableFileError
+from ingest.object_storage import copied
 from ingest.settings import Settings
 from schemas.envelope import NotUnderstood, archived_received_at, understand
 from schemas.payloads import PAYLOADS
@@ -526,6 +528,15 @@ async def test_input_that_is_unreadable_throughout_stops_the_line(clinic, tmp_pa
     ((stored,),) = await fetch(clinic, "SELECT next_offset FROM source_positions JOIN sources USING (source_id) WHERE holds = 'readings'")  # fmt: skip
     assert 50 < stored < 350
     assert (await backfill(clinic, path, "--accept-bad-input"))["rejected"] == {"invalid": 350 - stored}
+
+
+def test_an_extra_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UnreadableFileError, match=r"pip install 'device-readings\[parquet\]'"):
+        said_by(parquet_of(FLAT, ROWS))
+    monkeypatch.setitem(sys.modules, "obstore.exceptions", None)
+    with pytest.raises(UnreadableFileError, match=r"pip install 'device-readings\[cloud\]'"), copied("s3://a/b"):
+        pass
 
 
 async def test_object_storage_is_read_through_its_library(clinic, tmp_path):
