@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from ingest.demo.embedded_broker import EmbeddedBroker
@@ -43,12 +44,14 @@ class Process:
 
     async def __aexit__(self, *_: object) -> None:
         if self.process.returncode is None:
-            self.process.kill()
+            self.send(signal.SIGKILL)
         _, err = await self._output
         assert not (lines := heard(err.decode())), f"personal data in a log: {lines}"
 
     def send(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
+        """A signal, if it runs. asyncio's own would look first whether it has ended, and so take its exit code away."""
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
 
     async def ended(self) -> tuple[int, str, str]:
         """Exit code, stdout, stderr."""

@@ -246,7 +246,7 @@ async def test_killed_at_random_it_goes_on_where_it_stood(clinic, tmp_path, kill
     arguments = ("backfill", str(tmp_path / "years"), "--workers", str(workers))
     for _ in range(kills):
         async with readings(*arguments, env=environment(clinic, BATCH_RECORDS=7)) as process:
-            killer = asyncio.get_running_loop().call_later(rng.uniform(0.7, 2.0), process.process.kill)
+            killer = asyncio.get_running_loop().call_later(rng.uniform(0.7, 2.0), process.send, signal.SIGKILL)
             code, _, err = await process.ended()
             killer.cancel()
         assert code in (0, -signal.SIGKILL), err

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ async def test_no_personal_value_reaches_a_log_line_or_a_metric(
                     await asyncio.sleep(0.1)
             with await asyncio.to_thread(urlopen, f"http://127.0.0.1:{free_port}/metrics", timeout=10) as answer:
                 metrics = answer.read().decode()
-            consumer.process.terminate()
+            consumer.send(signal.SIGTERM)
             code, out, err = await consumer.ended()
         reasons = {row[0] for row in await connection.fetch("SELECT DISTINCT reason::text FROM rejections")}
         details = [row[0] or "" for row in await connection.fetch("SELECT detail FROM rejections")]

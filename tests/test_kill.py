@@ -45,7 +45,7 @@ async def given(make_topics: MakeTopics, produce: Produce) -> dict[str, str]:
 async def run(point: str, url: str, broker: Broker, topics: dict[str, str], kill_after_s: float = 600) -> int:
     """The exit code of a consumer that crashes at `point`, or is killed after a while."""
     async with Process("-m", "tests.crashing_consumer", point, env=environment(url, broker, topics)) as consumer:
-        killer = asyncio.get_running_loop().call_later(kill_after_s, consumer.process.kill)
+        killer = asyncio.get_running_loop().call_later(kill_after_s, consumer.send, signal.SIGKILL)
         code, _, err = await consumer.ended()
         killer.cancel()
     assert code in (0, -signal.SIGKILL), err

@@ -55,8 +55,14 @@ async def stored(url: str, given: History, seed: int) -> tuple[dict[Any, Any], d
 
     Corrections are worked off now and then, in pages of a few lines, and to the end at last.
     """
-    rng = Random(seed)
     database = Database(url, timeout_s=30)
+    try:
+        return await stored_by(database, given, Random(seed))
+    finally:
+        await database.close()
+
+
+async def stored_by(database: Database, given: History, rng: Random) -> tuple[dict[Any, Any], dict[Any, Any]]:
     registry = Registry(table_zones())
     states = {s.place: s for s in map(told, given.registry) if isinstance(s, State)}
     raw = {
@@ -98,7 +104,6 @@ async def stored(url: str, given: History, seed: int) -> tuple[dict[Any, Any], d
         pass
     readings = await rows(database, "readings", READING_COLUMNS, sources.values())
     rejections = await rows(database, "rejections", REJECTION_COLUMNS, sources.values())
-    await database.close()
     return readings, rejections
 
 

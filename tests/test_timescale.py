@@ -56,10 +56,12 @@ async def insert(connection: Connection, table: str, rows: Sequence[Any], column
 async def compress(url: str) -> None:
     """Every chunk as a whole."""
     database = Database(url, timeout_s=30)
-    await database.fetch("SELECT compress_chunk(chunk) FROM show_chunks('readings') AS chunk")
-    chunks = await database.fetch("SELECT is_compressed FROM timescaledb_information.chunks")
-    assert all(chunk["is_compressed"] for chunk in chunks)
-    await database.close()
+    try:
+        await database.fetch("SELECT compress_chunk(chunk) FROM show_chunks('readings') AS chunk")
+        chunks = await database.fetch("SELECT is_compressed FROM timescaledb_information.chunks")
+        assert all(chunk["is_compressed"] for chunk in chunks)
+    finally:
+        await database.close()
 
 
 @pytest.fixture

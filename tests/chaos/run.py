@@ -1,6 +1,7 @@
 """The order of it all: trouble while records flow in, then peace, then the comparison."""
 
 import asyncio
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -126,7 +127,7 @@ async def ran_well(*command: str, env: Mapping[str, str], within_s: float) -> li
     async with readings(*command, env=dict(env)) as process:
         ending = asyncio.ensure_future(process.ended())
         if not (await asyncio.wait({ending}, timeout=within_s))[0]:
-            process.process.kill()
+            process.send(signal.SIGKILL)
             _, out, err = await ending
             code: object = f"nothing within {within_s:g} s"
         else:
