@@ -90,7 +90,12 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 ON_APACHE_KAFKA = [pytest.mark.apache_kafka, pytest.mark.timeout(420), pytest.mark.xdist_group("apache_kafka")]
 
 # The first to ask may wait for npm. One worker has it: it serves one connection.
-ON_TIMESCALE = [pytest.mark.timescale, pytest.mark.timeout(420), pytest.mark.xdist_group("timescale")]
+ON_TIMESCALE = [
+    pytest.mark.timescale,
+    pytest.mark.thorough,
+    pytest.mark.timeout(420),
+    pytest.mark.xdist_group("timescale"),
+]
 
 on_both_brokers = pytest.mark.parametrize(
     "broker", ["tansu", pytest.param("apache_kafka", marks=[*ON_APACHE_KAFKA, pytest.mark.thorough])], indirect=True

@@ -7,6 +7,7 @@ from datetime import timedelta
 from random import Random
 
 import asyncpg
+import pytest
 
 from tests.build import NOON, envelope
 from tests.conftest import Broker, MakeTopics, Produce, on_both_brokers
@@ -90,6 +91,7 @@ async def test_killed_at_every_named_point(
     await check_nothing_lost_nothing_twice(migrated)
 
 
+@pytest.mark.thorough
 async def test_killed_at_ten_random_moments(
     migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce
 ) -> None:
