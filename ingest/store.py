@@ -16,9 +16,12 @@ from schemas.reading import Reading
 from schemas.reasons import Reason
 from schemas.record import Record
 from sinks.database import Connection, Database
+from sinks.errors import CollisionError
 from sinks.ledger import Source, move
 from sinks.readings import (
+    Standing,
     change_reasons,
+    hold_subjects,
     insert_readings,
     insert_rejections,
     note_mentions,
@@ -92,7 +95,7 @@ async def first_received(
 ) -> Ranked:
     """Rule 9 against what stands. What gives way, to a reading of this or another source, is taken out."""
     by_key = ranked_by_key(accepted)
-    standing = await standing_readings(connection, by_key)
+    standing = await standing_beside(connection, by_key)
     sources = {**sources, **standing.sources}
     winners, given_way, others = [], [], []
     for key, newcomers in by_key.items():
@@ -110,6 +113,29 @@ async def first_received(
         outranking = {key: by_key[key][0] for key in (gone.judgement.key for gone in given_way)}
         was, now = await follow_winners(connection, outranking)
     return Ranked(winners, others, given_way, was, now, sources)
+
+
+async def standing_beside(
+    connection: Connection, newcomers: Mapping[ReadingKey, Sequence[Entry[Accepted]]]
+) -> Standing:
+    """The readings that stand under the keys of newcomers; they stay as they are until the transaction ends.
+
+    A key under which none stands may be taken at any moment: then the newcomer collides.
+
+    :raises CollisionError: when one that was to stay has changed meanwhile, and is to give way.
+    """
+
+    def giving_way(standing: Standing) -> set[ReadingKey]:
+        return {key for key, incumbent in standing.by_key.items() if rank(newcomers[key][0]) < rank(incumbent)}
+
+    standing = await standing_readings(connection, newcomers)
+    if standing.by_key:
+        alone = giving_way(standing)
+        await hold_subjects(connection, shared=standing.by_key.keys() - alone, alone=alone)
+        standing = await standing_readings(connection, standing.by_key)
+        if giving_way(standing) - alone:
+            raise CollisionError("a reading that was to stay has changed meanwhile")
+    return standing
 
 
 def mentions(entries: Iterable[Entry[Judgement]], registry: Registry) -> list[tuple[int, str | None, int | None]]:

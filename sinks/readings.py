@@ -1,6 +1,6 @@
 """Readings and rejections: rows in, rows out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -106,10 +106,22 @@ class Standing(NamedTuple):
 
 
 async def standing_readings(connection: Connection, keys: Iterable[ReadingKey]) -> Standing:
-    """The readings that stand under `keys`; they stay as they are until the transaction ends."""
-    rows = await connection.fetch(sql("standing_readings"), *_columns(sorted(keys)))
+    """The readings that stand under `keys`; those of held subjects stay as they are until the transaction ends."""
+    rows = await connection.fetch(sql("readings_of_keys"), *_columns(sorted(keys)))
     entries = map(_entry, rows)
     return Standing({entry.judgement.key: entry for entry in entries}, _sources(rows))
+
+
+async def hold_subjects(
+    connection: Connection, *, shared: Iterable[ReadingKey] = (), alone: Iterable[ReadingKey] = ()
+) -> None:
+    """From here on, until the transaction ends, nobody else moves what stands or is set aside under these subjects.
+
+    Whoever sets a reading aside beside one that stands shares its subject; whoever takes one out that stands has its
+    subject alone. What was read before may have changed while this waited.
+    """
+    how = {key.subject: False for key in shared} | {key.subject: True for key in alone}
+    await connection.execute(sql("hold_subjects"), list(how), list(how.values()))
 
 
 async def remove_readings(
@@ -164,10 +176,11 @@ async def load_rejections(connection: Connection, statement: str, *arguments: An
     return Loaded([_rejected_entry(row) for row in rows], _sources(rows))
 
 
-async def candidates(connection: Connection, keys: Iterable[ReadingKey]) -> tuple[Loaded, Loaded]:
+async def candidates(connection: Connection, keys: Collection[ReadingKey]) -> tuple[Loaded, Loaded]:
     """What stands, and what rule 9 set aside, under `keys`; nobody else changes them until the transaction ends."""
+    await hold_subjects(connection, alone=keys)
     asked = _columns(sorted(keys))
-    standing = await load_readings(connection, "candidates_standing", *asked)
+    standing = await load_readings(connection, "readings_of_keys", *asked)
     return standing, await load_rejections(connection, "candidates_set_aside", *asked)
 
 

@@ -1,5 +1,6 @@
 """What the store itself promises: ties told in SQL, and that nothing is moved or taken out but what was read."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import ingest.store
 from enrich.rank import set_aside
 from enrich.registry import Registry
 from enrich.zones import table_zones
@@ -50,6 +52,58 @@ async def test_a_reading_gives_way_to_one_of_another_source_that_was_received_be
     which = "SELECT source FROM {} JOIN sources USING (source_id)"
     assert [row["source"] for row in await database.fetch(which.format("readings"))] == ["kafka:two"]
     assert [row["source"] for row in await database.fetch(which.format("rejections"))] == ["kafka:one"]
+    await database.close()
+
+
+async def waits(database: Database, on: str) -> None:
+    """Until somebody waits for a lock of that kind."""
+    while not await database.fetch("SELECT FROM pg_locks WHERE NOT granted AND locktype = $1", on):
+        await asyncio.sleep(0.01)
+
+
+async def test_what_is_set_aside_beside_a_reading_that_is_giving_way_is_told_apart_from_the_new_one(
+    migrated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch takes the reading out while another looks at it: whichever comes second sees what the first has done."""
+    database, registry = Database(migrated, timeout_s=10), Registry(table_zones())
+    async with database.transaction() as connection:
+        sources = {name: await open_source(connection, name, first_seen=NOON) for name in SOURCES}
+        for source in sources.values():
+            await begin_partition(connection, source, 0, 0)
+
+    async def give(name: str, seconds: int, heart_rate: int) -> None:
+        received = NOON + timedelta(seconds=seconds)
+        given = record(envelope(patientId=7, heartRate=heart_rate), received=received, source=name)
+        batch = Batch([given], [Move(sources[name], 0, 0, 1)], sources)
+        its_own = Database(migrated, timeout_s=10)
+        await store(batch, database=its_own, registry=registry, law=LAW)
+        await its_own.close()
+
+    await give("kafka:a", 1, 60)
+    hold, looked, go_on = ingest.store.hold_subjects, asyncio.Event(), asyncio.Event()
+
+    async def hold_when_told(*arguments: Any, **keys: Any) -> None:
+        await hold(*arguments, **keys)
+        if keys["alone"]:
+            looked.set()
+            await go_on.wait()
+
+    monkeypatch.setattr(ingest.store, "hold_subjects", hold_when_told)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(give("kafka:b", 0, 61))  # received before it: the one that stands has to give way
+        await looked.wait()
+        tasks.create_task(give("kafka:Z", 2, 60))  # as the one says that still stands, but not for long
+        await waits(database, "advisory")
+        go_on.set()
+    found = await database.fetch(
+        "SELECT source, 'reading' AS became FROM readings JOIN sources USING (source_id)"
+        " UNION ALL SELECT source, reason::text FROM rejections JOIN sources USING (source_id) ORDER BY source"
+    )
+    assert [tuple(row) for row in found] == [
+        ("kafka:Z", "conflicting_duplicate"),
+        ("kafka:a", "conflicting_duplicate"),
+        ("kafka:b", "reading"),
+    ]
     await database.close()
 
 

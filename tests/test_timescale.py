@@ -16,7 +16,7 @@ from ingest.law_parameters import adopt_parameters, parameters
 from schemas.judgement import Accepted, Entry
 from schemas.record import Place
 from sinks.database import Connection, Database
-from sinks.errors import CollisionError, OperatorError, RefusedRowError
+from sinks.errors import CollisionError, RefusedRowError
 from sinks.ledger import Source
 from sinks.migrate import migrate, migrations
 from sinks.readings import candidates, insert_readings, load_readings, remove_readings, standing_readings
@@ -39,11 +39,6 @@ def on_timescale(test: Any) -> Any:
     for mark in ON_TIMESCALE:
         test = mark(test)
     return test
-
-
-asks_for_row_locks = pytest.mark.xfail(
-    raises=OperatorError, strict=True, reason="TimescaleDB locks no row of a compressed chunk (0A000)"
-)
 
 
 async def insert(connection: Connection, table: str, rows: Sequence[Any], columns: Sequence[str]) -> None:
@@ -243,7 +238,6 @@ async def test_a_correction_reads_the_readings_of_a_subject_in_the_order_of_thei
     assert found.entries == stands.others[10:22]
 
 
-@asks_for_row_locks
 @on_timescale
 async def test_what_stands_is_found(database: Database, stands: Stands) -> None:
     async with database.transaction() as connection:
@@ -253,7 +247,6 @@ async def test_what_stands_is_found(database: Database, stands: Stands) -> None:
     assert list(found.by_key.values()) == [stands.others[-1], stands.reading]
 
 
-@asks_for_row_locks
 @on_timescale
 async def test_what_is_about_to_be_arranged_anew_is_found(database: Database, stands: Stands) -> None:
     async with database.transaction() as connection:
@@ -281,7 +274,6 @@ async def unlike_the_oracle(clinic: Clinic) -> list[str]:
     return await unlike(clinic.url, History(tuple(clinic.records), tuple(clinic.told)), seen=lambda _: NOON)
 
 
-@asks_for_row_locks
 @on_timescale
 async def test_what_is_sent_again_is_set_aside(clinic: Clinic) -> None:
     first = await clinic.give(patientId=7, heartRate=60)
@@ -292,7 +284,6 @@ async def test_what_is_sent_again_is_set_aside(clinic: Clinic) -> None:
     assert await unlike_the_oracle(clinic) == []
 
 
-@asks_for_row_locks
 @on_timescale
 async def test_a_reading_gives_way_to_one_received_before_it(clinic: Clinic) -> None:
     """And the reasons of those set aside beside it follow."""
@@ -305,7 +296,6 @@ async def test_a_reading_gives_way_to_one_received_before_it(clinic: Clinic) -> 
     assert await unlike_the_oracle(clinic) == []
 
 
-@asks_for_row_locks
 @on_timescale
 async def test_a_late_decommission_takes_back_readings_and_is_itself_taken_back(clinic: Clinic) -> None:
     """Of many in one chunk those received from its moment on, in either direction."""
@@ -323,7 +313,6 @@ async def test_a_late_decommission_takes_back_readings_and_is_itself_taken_back(
     assert await unlike_the_oracle(clinic) == []
 
 
-@asks_for_row_locks
 @on_timescale
 async def test_a_patient_that_is_told_late_is_written_into_what_stands(clinic: Clinic) -> None:
     await clinic.device(1, since=hour(-9))
@@ -355,9 +344,8 @@ def then_compress(step: Any, url: str) -> Any:
     return both
 
 
-@asks_for_row_locks
 @on_timescale
 @pytest.mark.usefixtures("all_is_compressed_at_every_step")
-@pytest.mark.parametrize("seed", [0])
+@pytest.mark.parametrize("seed", range(5))
 async def test_the_store_holds_what_the_oracle_says(schema: str, seed: int) -> None:
     await holds_what_the_oracle_says(schema, seed)
