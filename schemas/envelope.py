@@ -1,6 +1,5 @@
 """The platform's envelope `{id, type, payload}`: rules 1 to 3 of the law."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,13 +9,14 @@ from schemas.kinds import Kind
 from schemas.payloads import PAYLOADS
 from schemas.reading import Reading
 from schemas.reasons import Reason
+from schemas.value import value
 from schemas.wire import Instant, MalformedError, broken_rules, parse_object
 
 _RECEIVED_AT: Final = TypeAdapter[datetime | None](Instant | None)
 _MAX_DEPTH: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NotUnderstood:
     """Why the bytes are no reading: `detail` names the field and the rule, never a value."""
 
@@ -37,18 +37,18 @@ def understand(
     except MalformedError as error:
         return NotUnderstood(Reason.MALFORMED, str(error))
     reading_type = envelope.get("type")
-    model = PAYLOADS.get(reading_type) if isinstance(reading_type, str) else None
-    if model is None:
+    payload_of = PAYLOADS.get(reading_type) if isinstance(reading_type, str) else None
+    if payload_of is None:
         return NotUnderstood(Reason.UNKNOWN_READING_TYPE, None)
     try:
         if in_archive:
             _received_at(envelope)
     except ValidationError as error:
-        return NotUnderstood(Reason.INVALID, broken_rules(error, within="receivedAt"), model.kind)
+        return NotUnderstood(Reason.INVALID, broken_rules(error, within="receivedAt"), payload_of.kind)
     try:
-        return model.model_validate(envelope.get("payload")).reading()
+        return payload_of.reading(envelope.get("payload"))
     except ValidationError as error:
-        return NotUnderstood(Reason.INVALID, broken_rules(error, within="payload"), model.kind)
+        return NotUnderstood(Reason.INVALID, broken_rules(error, within="payload"), payload_of.kind)
 
 
 def archived_received_at(value: bytes) -> datetime | None:

@@ -1,7 +1,7 @@
 """What becomes of a record: a reading in the store, or a rejection with its reason."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar, cast
 
@@ -9,6 +9,7 @@ from schemas.kinds import Kind
 from schemas.reading import Reading
 from schemas.reasons import Reason
 from schemas.record import Place
+from schemas.value import value
 
 
 class ReadingKey(NamedTuple):
@@ -20,7 +21,7 @@ class ReadingKey(NamedTuple):
     reading_timestamp: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Accepted:
     """A reading that passed rules 1 to 8, with what the registry adds to it."""
 
@@ -42,7 +43,7 @@ class Accepted:
         return ReadingKey(subject, self.reading.kind, self.reading.reading_timestamp)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rejected:
     """A record set aside, with as much of it as was understood before the rule that it broke."""
 
@@ -62,7 +63,7 @@ Judgement = Accepted | Rejected
 Outcome_co = TypeVar("Outcome_co", bound=Judgement, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Entry(Generic[Outcome_co]):
     """One record's line in the ledger: its place, when it was received, and what became of it."""
 

@@ -1,210 +1,231 @@
 """The ten payloads of the platform, as they come in. Fields are named by the column that keeps them.
 
-Source: the platform's public API reference, models `readings-*`; R (required) has no default here.
+Source: the platform's public API reference, models `readings-*`; R (required) is `Required` here.
+
+They are typed dictionaries and no models: validating one costs a third, and what is made of it is a `Reading` anyway.
 """
 
 from collections.abc import Callable
-from operator import attrgetter
-from typing import Annotated, Any, ClassVar, Final, Literal
+from operator import itemgetter
+from typing import Annotated, Any, Final, Literal, NamedTuple, Required
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, with_config
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict  # Python's own, up to 3.11, keeps too little for pydantic
 
 from schemas.kinds import Kind
-from schemas.reading import MEASURES, Measure, Reading
-from schemas.wire import Double, Id, Instant, Int32, Int64, OffsetSeconds, WireModel, finite, word
+from schemas.reading import MEASURES, Reading
+from schemas.wire import WIRE, Double, Id, Instant, Int32, Int64, OffsetSeconds, finite, word
 
 IdentifierValue = Annotated[str, Field(min_length=1, max_length=255)]
 """Compared exactly. The bound keeps it fit for an index."""
 
 
-class Identifier(WireModel):
-    type: Literal["serial", "imei", "macAddress", "iccid", "simCardNumber"] | None = None
-    value: IdentifierValue
+@with_config(WIRE)
+class Identifier(TypedDict, total=False):
+    type: Literal["serial", "imei", "macAddress", "iccid", "simCardNumber"] | None
+    value: Required[IdentifierValue]
 
 
-class NestedDevice(WireModel):
-    id: Id | None = None
-    device_identifiers: list[Identifier] | None = None
+@with_config(WIRE)
+class NestedDevice(TypedDict, total=False):
+    id: Id | None
+    device_identifiers: list[Identifier] | None
 
 
-class NestedPatient(WireModel):
-    id: Id | None = None
+@with_config(WIRE)
+class NestedPatient(TypedDict, total=False):
+    id: Id | None
 
 
-class Payload(WireModel):
+@with_config(WIRE)
+class Payload(TypedDict, total=False):
     """What every kind has: when, whose, and the device's own clock."""
 
-    kind: ClassVar[Kind]
-    measures_of: ClassVar[Callable[[Any], tuple[Measure, ...]]]
-    no_such_measure: ClassVar[None] = None
-
-    id: Id | None = None
-    reading_timestamp: Instant
-    device_id: Id | None = None
-    device_identifier: IdentifierValue | None = None
-    device: NestedDevice | None = None
-    patient_id: Id | None = None
-    patient: NestedPatient | None = None
-    device_time_zone_offset: OffsetSeconds | None = None
-    manual: bool | None = None
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        has = set(dir(cls)) | set(cls.model_fields)
-        cls.measures_of = attrgetter(*(name if name in has else "no_such_measure" for name in MEASURES))
-
-    @model_validator(mode="after")
-    def _names_somebody_once(self) -> "Payload":
-        if self.device is not None and _differ(self.device_id, self.device.id):
-            raise PydanticCustomError("two_devices", "deviceId and device.id differ")
-        if self.patient is not None and _differ(self.patient_id, self.patient.id):
-            raise PydanticCustomError("two_patients", "patientId and patient.id differ")
-        if self.device_id_named is None and self.patient_id_named is None and not self.identifiers_named:
-            raise PydanticCustomError("names_nobody", "names no device and no patient")
-        return self
-
-    @property
-    def device_id_named(self) -> int | None:
-        return self.device.id if self.device_id is None and self.device is not None else self.device_id
-
-    @property
-    def patient_id_named(self) -> int | None:
-        return self.patient.id if self.patient_id is None and self.patient is not None else self.patient_id
-
-    @property
-    def identifiers_named(self) -> tuple[str, ...]:
-        nested = self.device.device_identifiers if self.device is not None else None
-        if not nested:
-            return () if self.device_identifier is None else (self.device_identifier,)
-        named = [] if self.device_identifier is None else [self.device_identifier]
-        return tuple(dict.fromkeys([*named, *(identifier.value for identifier in nested)]))
-
-    def reading(self) -> Reading:
-        return Reading(
-            kind=self.kind,
-            reading_timestamp=self.reading_timestamp,
-            device_id_named=self.device_id_named,
-            identifiers_named=self.identifiers_named,
-            patient_id_named=self.patient_id_named,
-            device_time_zone_offset=self.device_time_zone_offset,
-            manual=bool(self.manual),
-            reading_id=self.id,
-            measures=type(self).measures_of(self),
-        )
+    id: Id | None
+    reading_timestamp: Required[Instant]
+    device_id: Id | None
+    device_identifier: IdentifierValue | None
+    device: NestedDevice | None
+    patient_id: Id | None
+    patient: NestedPatient | None
+    device_time_zone_offset: OffsetSeconds | None
+    manual: bool | None
 
 
-def _differ(one: int | None, other: int | None) -> bool:
-    return one is not None and other is not None and one != other
+HeartRateBpm = Annotated[Int32, Field(alias="heartRate")]
+SleepDuration = Annotated[str, Field(alias="duration")]
 
 
-class HeartRate(Payload):
-    kind = Kind.HEART_RATE
-    heart_rate_bpm: Int32 | None = Field(None, alias="heartRate")
+@with_config(WIRE)
+class HeartRate(Payload, total=False):
+    heart_rate_bpm: Annotated[Int32 | None, Field(alias="heartRate")]
 
 
-class HeartRateVariability(Payload):
-    kind = Kind.HEART_RATE_VARIABILITY
-    heart_rate_variability_ms: Double = Field(alias="heartRateVariability")
-    heart_rate_bpm: Int32 | None = Field(None, alias="heartRate")
-    heart_rate_variability_duration_ms: Int64 | None = Field(None, alias="heartRateVariabilityDuration")
-    heart_rate_variability_algorithm: Literal["sdann", "sdnn", "sdrr"] | None = Field(
-        None, alias="heartRateVariabilityAlgorithmType"
-    )
+@with_config(WIRE)
+class HeartRateVariability(Payload, total=False):
+    heart_rate_variability_ms: Required[Annotated[Double, Field(alias="heartRateVariability")]]
+    heart_rate_bpm: Annotated[Int32 | None, Field(alias="heartRate")]
+    heart_rate_variability_duration_ms: Annotated[Int64 | None, Field(alias="heartRateVariabilityDuration")]
+    heart_rate_variability_algorithm: Annotated[
+        Literal["sdann", "sdnn", "sdrr"] | None, Field(alias="heartRateVariabilityAlgorithmType")
+    ]
 
 
-class BloodPressure(Payload):
-    kind = Kind.BLOOD_PRESSURE
-    systolic_mmhg: Int32 = Field(alias="systolic")
-    diastolic_mmhg: Int32 = Field(alias="diastolic")
-    heart_rate_bpm: Int32 | None = Field(None, alias="heartRate")
+@with_config(WIRE)
+class BloodPressure(Payload, total=False):
+    systolic_mmhg: Required[Annotated[Int32, Field(alias="systolic")]]
+    diastolic_mmhg: Required[Annotated[Int32, Field(alias="diastolic")]]
+    heart_rate_bpm: Annotated[Int32 | None, Field(alias="heartRate")]
 
 
-class BloodGlucose(Payload):
-    kind = Kind.BLOOD_GLUCOSE
-    glucose_mg_dl: Int32 = Field(alias="glucose")
-    glucose_unit: Annotated[str, word("mgdl")] | None = None
-    before_meal: bool | None = None
-    after_meal: bool | None = None
+@with_config(WIRE)
+class BloodGlucose(Payload, total=False):
+    glucose_mg_dl: Required[Annotated[Int32, Field(alias="glucose")]]
+    glucose_unit: Annotated[str, word("mgdl")] | None
+    before_meal: bool | None
+    after_meal: bool | None
 
 
-class BloodOxygen(Payload):
-    kind = Kind.BLOOD_OXYGEN
-    blood_oxygen_pct: Int32 = Field(alias="bloodOxygen")
-    blood_oxygen_unit: Annotated[str, word("spo2")] | None = None
-    heart_rate_bpm: Int32 | None = Field(None, alias="heartRate")
+@with_config(WIRE)
+class BloodOxygen(Payload, total=False):
+    blood_oxygen_pct: Required[Annotated[Int32, Field(alias="bloodOxygen")]]
+    blood_oxygen_unit: Annotated[str, word("spo2")] | None
+    heart_rate_bpm: Annotated[Int32 | None, Field(alias="heartRate")]
 
 
-class Weight(Payload):
-    kind = Kind.WEIGHT
-    weight_lb: Annotated[Double, Field(ge=0)] = Field(alias="weight")
-    weight_unit: Annotated[str, word("lbs")] | None = None
+@with_config(WIRE)
+class Weight(Payload, total=False):
+    weight_lb: Required[Annotated[Double, Field(ge=0, alias="weight")]]
+    weight_unit: Annotated[str, word("lbs")] | None
 
 
-class Temperature(Payload):
-    kind = Kind.TEMPERATURE
-    temperature: Double
-    temperature_unit: Annotated[str, word("celsius", "fahrenheit", "c", "f")]
-
-    @model_validator(mode="after")
-    def _is_finite_in_fahrenheit(self) -> "Temperature":
-        finite(self.temperature_f)
-        return self
-
-    @property
-    def temperature_f(self) -> float:
-        if self.temperature_unit in ("celsius", "c"):
-            return self.temperature * 9 / 5 + 32
-        return self.temperature
+@with_config(WIRE)
+class Temperature(Payload, total=False):
+    temperature: Required[Double]
+    temperature_unit: Required[Annotated[str, word("celsius", "fahrenheit", "c", "f")]]
 
 
-class PeakFlow(Payload):
-    kind = Kind.PEAK_FLOW
-    peak_expiratory_flow_l_min: Double = Field(alias="peakExpiratoryFlow")
-    forced_expiratory_volume_in_one_second: Double | None = None
-    forced_expiratory_volume: Double | None = None
+@with_config(WIRE)
+class PeakFlow(Payload, total=False):
+    peak_expiratory_flow_l_min: Required[Annotated[Double, Field(alias="peakExpiratoryFlow")]]
+    forced_expiratory_volume_in_one_second: Double | None
+    forced_expiratory_volume: Double | None
     """The same measure as the platform's responses name it; the request's name wins."""
 
-    @property
-    def fev1_l(self) -> float | None:
-        requested = self.forced_expiratory_volume_in_one_second
-        return self.forced_expiratory_volume if requested is None else requested
+
+@with_config(WIRE)
+class SleepMatActivity(Payload, total=False):
+    bed_times: Required[Annotated[list[str], Field(alias="bedTime")]]
+    get_up_times: Required[Annotated[list[str], Field(alias="getUpTime")]]
+    sleep_duration: Required[SleepDuration]
+    body_turn_over: Required[Int32]
+    heart_rate_bpm: Required[HeartRateBpm]
+    respiration: Required[Int32]
 
 
-class SleepMatActivity(Payload):
-    kind = Kind.SLEEP_MAT_ACTIVITY
-    bed_times: list[str] = Field(alias="bedTime")
-    get_up_times: list[str] = Field(alias="getUpTime")
-    sleep_duration: str = Field(alias="duration")
-    body_turn_over: Int32
-    heart_rate_bpm: Int32 = Field(alias="heartRate")
-    respiration: Int32
+@with_config(WIRE)
+class SleepMatDuration(Payload, total=False):
+    deep_sleep_min: Required[Annotated[Int32, Field(alias="deepSleep")]]
+    light_sleep_min: Required[Annotated[Int32, Field(alias="lightSleep")]]
+    rem_min: Required[Annotated[Int32, Field(alias="rem")]]
+    sleep_duration: Required[SleepDuration]
+    body_turn_over: Required[Int32]
+    heart_rate_bpm: Required[HeartRateBpm]
+    respiration: Required[Int32]
 
 
-class SleepMatDuration(Payload):
-    kind = Kind.SLEEP_MAT_DURATION
-    deep_sleep_min: Int32 = Field(alias="deepSleep")
-    light_sleep_min: Int32 = Field(alias="lightSleep")
-    rem_min: Int32 = Field(alias="rem")
-    sleep_duration: str = Field(alias="duration")
-    body_turn_over: Int32
-    heart_rate_bpm: Int32 = Field(alias="heartRate")
-    respiration: Int32
+class PayloadOf(NamedTuple):
+    """The payload of one kind."""
+
+    kind: Kind
+    model: type[Payload]
+    reading: Callable[[object], Reading]
+    """What a payload says. Raises `pydantic.ValidationError` when it is none."""
 
 
-PAYLOADS: Final[dict[str, type[Payload]]] = {
-    f"reading.{model.kind}": model
-    for model in (
-        HeartRate,
-        HeartRateVariability,
-        BloodPressure,
-        BloodGlucose,
-        BloodOxygen,
-        Weight,
-        Temperature,
-        PeakFlow,
-        SleepMatActivity,
-        SleepMatDuration,
+def _payload_of(
+    kind: Kind, model: Any, measures: tuple[str, ...], convert: Callable[[Any], None] = lambda _: None
+) -> PayloadOf:
+    """How a payload of that kind becomes a reading.
+
+    :param measures: the columns that its measures are kept in.
+    :param convert: says, among the fields, the measures that are sent in another unit or by another name.
+    """
+    none = len(measures)  # the place behind the last measure
+    in_order_of_columns = itemgetter(*(measures.index(name) if name in measures else none for name in MEASURES))
+
+    def reading(payload: Payload) -> Reading:
+        convert(payload)
+        device_id, device = payload.get("device_id"), payload.get("device")
+        identifier, identifiers = payload.get("device_identifier"), tuple[str, ...]()
+        if device is not None:
+            nested_id, nested = device.get("id"), device.get("device_identifiers") or ()
+            if device_id is None:
+                device_id = nested_id
+            elif nested_id is not None and nested_id != device_id:
+                raise PydanticCustomError("two_devices", "deviceId and device.id differ")
+            named = [] if identifier is None else [identifier]
+            identifiers = tuple(dict.fromkeys([*named, *(one["value"] for one in nested)]))
+        elif identifier is not None:
+            identifiers = (identifier,)
+        patient_id, patient = payload.get("patient_id"), payload.get("patient")
+        if patient is not None and (nested_id := patient.get("id")) is not None:
+            if patient_id is not None and nested_id != patient_id:
+                raise PydanticCustomError("two_patients", "patientId and patient.id differ")
+            patient_id = nested_id
+        if device_id is None and patient_id is None and not identifiers:
+            raise PydanticCustomError("names_nobody", "names no device and no patient")
+        return Reading(
+            kind,
+            payload["reading_timestamp"],
+            device_id,
+            identifiers,
+            patient_id,
+            payload.get("device_time_zone_offset"),
+            payload.get("manual") is True,
+            payload.get("id"),
+            in_order_of_columns((*map(payload.get, measures), None)),
+        )
+
+    adapter: TypeAdapter[Reading] = TypeAdapter(Annotated[model, AfterValidator(reading)])
+    return PayloadOf(kind, model, adapter.validator.validate_python)
+
+
+def _fahrenheit(payload: Any) -> None:
+    celsius = payload["temperature_unit"] in ("celsius", "c")
+    payload["temperature_f"] = finite(payload["temperature"] * 9 / 5 + 32 if celsius else payload["temperature"])
+
+
+def _fev1(payload: Any) -> None:
+    requested = payload.get("forced_expiratory_volume_in_one_second")
+    payload["fev1_l"] = payload.get("forced_expiratory_volume") if requested is None else requested
+
+
+_MAT: Final = ("sleep_duration", "body_turn_over", "heart_rate_bpm", "respiration")
+
+PAYLOADS: Final[dict[str, PayloadOf]] = {
+    f"reading.{payload.kind}": payload
+    for payload in (
+        _payload_of(Kind.HEART_RATE, HeartRate, ("heart_rate_bpm",)),
+        _payload_of(
+            Kind.HEART_RATE_VARIABILITY,
+            HeartRateVariability,
+            (
+                "heart_rate_variability_ms",
+                "heart_rate_bpm",
+                "heart_rate_variability_duration_ms",
+                "heart_rate_variability_algorithm",
+            ),
+        ),
+        _payload_of(Kind.BLOOD_PRESSURE, BloodPressure, ("systolic_mmhg", "diastolic_mmhg", "heart_rate_bpm")),
+        _payload_of(Kind.BLOOD_GLUCOSE, BloodGlucose, ("glucose_mg_dl", "before_meal", "after_meal")),
+        _payload_of(Kind.BLOOD_OXYGEN, BloodOxygen, ("blood_oxygen_pct", "heart_rate_bpm")),
+        _payload_of(Kind.WEIGHT, Weight, ("weight_lb",)),
+        _payload_of(Kind.TEMPERATURE, Temperature, ("temperature_f",), _fahrenheit),
+        _payload_of(Kind.PEAK_FLOW, PeakFlow, ("peak_expiratory_flow_l_min", "fev1_l"), _fev1),
+        _payload_of(Kind.SLEEP_MAT_ACTIVITY, SleepMatActivity, ("bed_times", "get_up_times", *_MAT)),
+        _payload_of(Kind.SLEEP_MAT_DURATION, SleepMatDuration, ("deep_sleep_min", "light_sleep_min", "rem_min", *_MAT)),
     )
 }
 """From an envelope's `type` to the payload it announces: the known kinds."""

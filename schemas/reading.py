@@ -1,12 +1,13 @@
 """A reading once it is understood: what was measured, when, and whom it names."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Final
 
 from pydantic_core import to_json
 
 from schemas.kinds import Kind
+from schemas.value import value
 
 Measure = int | float | str | bool | list[str] | None
 
@@ -39,7 +40,7 @@ MEASURES: Final = {
 _CANONICAL_UNITS: Final = {Kind.TEMPERATURE: {"temperatureUnit": "fahrenheit"}}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reading:
     """What a raw record says, once rules 1 to 3 of the law are passed. Nothing in it depends on the registry."""
 

@@ -1,9 +1,11 @@
 """What arrives: bytes, and the place they hold in the ledger for ever."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from hashlib import blake2b
 from typing import Final, NamedTuple
+
+from schemas.value import value
 
 ARCHIVE: Final = "archive:"
 """What the names of sources begin with that are files, known by their content."""
@@ -22,7 +24,7 @@ class Place(NamedTuple):
         return self.source.startswith(ARCHIVE)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Record:
     """One record as a source gave it. The same record delivered again is equal to itself in `place`."""
 

@@ -1,6 +1,8 @@
 """JSON, numbers and times as the contract reads them (design: "Numbers and times", rule 1 of the law)."""
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any, Final
@@ -101,9 +103,15 @@ class _Double:
 Double = Annotated[float, _Double()]
 
 
-def _to_utc(instant: datetime) -> datetime:
-    if instant.tzinfo is UTC:
-        return instant
+_PLAIN_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT(?!24)\d\d:\d\d:\d\d(?:\.\d{1,6})?Z", re.ASCII).fullmatch
+"""What nearly every sender writes, and Python's own parser reads four times as fast."""
+
+
+def _plain_or_any(value: Any, any_instant: Callable[[Any], datetime]) -> datetime:
+    if type(value) is str and _PLAIN_INSTANT(value):
+        with suppress(ValueError):  # no day of the calendar: it is for the other to say so
+            return datetime.fromisoformat(value)
+    instant = any_instant(value)
     try:
         return instant.astimezone(UTC)
     except OverflowError:
@@ -116,8 +124,8 @@ UTC_MIDDLE_YEAR: Final = 5000
 
 class _Instant:
     def __get_pydantic_core_schema__(self, source: type[datetime], handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(
-            _to_utc,
+        return core_schema.no_info_wrap_validator_function(
+            _plain_or_any,
             core_schema.custom_error_schema(
                 core_schema.chain_schema(
                     [
@@ -148,10 +156,14 @@ def word(*accepted: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-class WireModel(BaseModel):
-    """A message from outside: unknown fields are ignored, nothing is coerced, wire names are camelCase."""
+WIRE: Final = ConfigDict(strict=True, extra="ignore", alias_generator=to_camel, hide_input_in_errors=True)
+"""Of a message from outside unknown fields are ignored, nothing is coerced, and names are camelCase."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", alias_generator=to_camel, hide_input_in_errors=True)
+
+class WireModel(BaseModel):
+    """A message from outside."""
+
+    model_config = WIRE
 
 
 def broken_rules(error: ValidationError, *, within: str = "") -> str:
@@ -159,8 +171,8 @@ def broken_rules(error: ValidationError, *, within: str = "") -> str:
     lines = []
     for fault in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
         path = ".".join(str(step) for step in (within, *fault["loc"]) if step != "")
-        # Pydantic would tell the name of our class.
-        rule = "must be an object" if fault["type"] == "model_type" else fault["msg"]
+        # Pydantic would tell the name of our class, or of Python's.
+        rule = "must be an object" if fault["type"] in ("model_type", "dict_type") else fault["msg"]
         lines.append(f"{path}: {rule}" if path else rule)
     return "; ".join(lines)
 

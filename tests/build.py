@@ -5,9 +5,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from enrich.law import Law
 from enrich.registry import Registry
 from enrich.zones import table_zones
+from schemas.payloads import PayloadOf
 from schemas.record import Place, Record
 from schemas.states import About, State, understand_state
 from tests.canaries import CANARY
@@ -21,6 +24,11 @@ LAW = Law()
 def at(text: str) -> datetime:
     """`2026-07-01T12:00` in UTC."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def wire_names(payload_of: PayloadOf) -> set[str]:
+    """What the fields of a payload are called by those who send it."""
+    return set(TypeAdapter(payload_of.model).json_schema()["properties"])
 
 
 def rfc3339(instant: datetime) -> str:

@@ -40,7 +40,7 @@ from sinks.database import Database
 from sinks.ledger import Move, Source, begin_partition, open_source
 from sinks.readings import READING_COLUMNS, REJECTION_COLUMNS, _entry, _reading_row, _rejection_row
 from tests import oracle
-from tests.build import LAW, NEW_YEAR, NOON, SOURCE, at, device, patient, record, registry
+from tests.build import LAW, NEW_YEAR, NOON, SOURCE, at, device, patient, record, registry, wire_names
 
 # To print an example that did not hold, Hypothesis writes out the strategy too, long strings and all.
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -452,9 +452,7 @@ def stands_to_reason(value: bytes | None, judgement: Judgement, received: dateti
 @pytest.mark.parametrize("kind", list(Kind))
 def test_any_value_in_any_place_of_any_kind_ends_as_a_reading_or_a_rejection(kind: Kind) -> None:
     """Every place, nested ones too, times every odd value: nothing here is left to chance, and an oracle agrees."""
-    assert set(MEASURES[kind]) | set(EVERY_NAME) == {
-        field.alias or "" for field in PAYLOADS[f"reading.{kind}"].model_fields.values()
-    }
+    assert set(MEASURES[kind]) | set(EVERY_NAME) == wire_names(PAYLOADS[f"reading.{kind}"])
     base = whole(kind)
     assert isinstance(judged(to_bytes(base)), Accepted)
     for value in with_anything_anywhere(base, [*own_places(kind), ("nobody's field",)]):
