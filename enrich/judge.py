@@ -5,15 +5,18 @@ where they are stored.
 """
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from enrich.law import Law
 from enrich.offsets import offset_s
-from enrich.registry import PatientAsOf, Registry
+from enrich.registry import Registry
 from schemas.envelope import NotUnderstood, understand
 from schemas.judgement import Accepted, Entry, Judgement, Rejected
 from schemas.reading import Reading, canonical_envelope
 from schemas.reasons import Reason
 from schemas.record import Record
+
+_SEVERAL: Final = -1  # ids are greater than 0
 
 
 def judge(record: Record, *, first_seen: datetime, registry: Registry, law: Law) -> Judgement:
@@ -80,34 +83,32 @@ def judge_reading(reading: Reading, *, received_at: datetime | None, registry: R
     """What becomes of a reading that passed rules 1 to 4, by rules 5 to 8: all that depends on the registry."""
     received_at = received_at or reading.reading_timestamp
 
-    device_id, device = None, None
-    if reading.names_a_device:
-        named = _devices_named(reading, registry)
-        if len(named) > 1:
-            return _refuse(reading, Reason.DEVICE_MISMATCH)
-        device_id = named.pop() if named else None
-        device = None if device_id is None else registry.device(device_id, at=received_at)
-        if device is None:
-            return _refuse(reading, Reason.UNKNOWN_DEVICE)
+    device_id = _device_named(reading, registry) if reading.identifiers_named else reading.device_id_named
+    if device_id == _SEVERAL:
+        return _refuse(reading, Reason.DEVICE_MISMATCH)
+    device, device_history = None, None if device_id is None else registry.history_of_device(device_id)
+    if device_history is not None:
+        device = device_history.at(received_at)
         if device.status in law.blocked_statuses:
             return _refuse(reading, Reason.DEVICE_DECOMMISSIONED, device_id, customer_id=device.customer_id)
         if device.readings_disabled:
             return _refuse(reading, Reason.READINGS_DISABLED, device_id, customer_id=device.customer_id)
+    elif reading.names_a_device:
+        return _refuse(reading, Reason.UNKNOWN_DEVICE)
 
     patient_id = reading.patient_id_named
-    if patient_id is None and device_id is not None:
-        holding = registry.device(device_id, at=reading.reading_timestamp)
-        patient_id = None if holding is None else holding.patient_id
-    patient, patient_customer = PatientAsOf(), None
+    if patient_id is None and device_history is not None:
+        patient_id = device_history.at(reading.reading_timestamp).patient_id
+    zone, patient_customer = None, None
     if patient_id is not None:
-        patient = registry.patient(patient_id, at=reading.reading_timestamp)
-        patient_customer = registry.patient(patient_id, at=received_at).customer_id
+        patient_history = registry.history_of_patient(patient_id)
+        zone = patient_history.at(reading.reading_timestamp).time_zone
+        patient_customer = patient_history.at(received_at).customer_id
     device_customer = None if device is None else device.customer_id
     customer_id = patient_customer if device_customer is None else device_customer
     if reading.patient_id_named is not None and patient_customer not in (None, customer_id):
         return _refuse(reading, Reason.CUSTOMER_MISMATCH, device_id, patient_id, customer_id)
 
-    zone = patient.time_zone
     offset = None if zone is None else offset_s(zone, reading.reading_timestamp)
     return Accepted(reading, device_id, patient_id, customer_id, zone, offset)
 
@@ -120,11 +121,16 @@ def _implausible(reading: Reading, received_at: datetime, law: Law) -> str | Non
     return None
 
 
-def _devices_named(reading: Reading, registry: Registry) -> set[int]:
-    named = {owner for value in reading.identifiers_named if (owner := registry.owner(value)) is not None}
-    if reading.device_id_named is not None:
-        named.add(reading.device_id_named)
-    return named
+def _device_named(reading: Reading, registry: Registry) -> int | None:
+    """The one device that a reading names, `_SEVERAL`, or None; an identifier of nobody names none."""
+    device_id = reading.device_id_named
+    for value in reading.identifiers_named:
+        owner = registry.owner(value)
+        if owner is not None and owner != device_id:
+            if device_id is not None:
+                return _SEVERAL
+            device_id = owner
+    return device_id
 
 
 def _refuse(

@@ -18,8 +18,11 @@ def rank(entry: Entry[Accepted]) -> tuple[bool, datetime, Place]:
 def ranked_by_key(entries: Iterable[Entry[Accepted]]) -> dict[ReadingKey, list[Entry[Accepted]]]:
     """The entries by natural key, the winner of each first."""
     by_key: dict[ReadingKey, list[Entry[Accepted]]] = {}
-    for entry in sorted(entries, key=rank):
+    for entry in entries:
         by_key.setdefault(entry.judgement.key, []).append(entry)
+    for same in by_key.values():
+        if len(same) > 1:
+            same.sort(key=rank)
     return by_key
 
 

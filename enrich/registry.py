@@ -30,7 +30,9 @@ class PatientAsOf(NamedTuple):
 Value = TypeVar("Value")
 
 
-class _Timeline(NamedTuple, Generic[Value]):
+class Timeline(NamedTuple, Generic[Value]):
+    """What held when."""
+
     moments: tuple[datetime, ...]
     values: tuple[Value, ...]
     """One more than `moments`: the first holds before them all."""
@@ -39,7 +41,7 @@ class _Timeline(NamedTuple, Generic[Value]):
         return self.values[bisect_right(self.moments, at)]
 
 
-_NO_PATIENT = PatientAsOf()
+_NO_HISTORY: Final = Timeline((), (PatientAsOf(),))
 
 
 NOTHING_LEARNT: Final = -1
@@ -52,8 +54,8 @@ class Registry:
     def __init__(self, zones: Zones) -> None:
         self.version = NOTHING_LEARNT
         self._zones = zones
-        self._devices: dict[int, _Timeline[DeviceAsOf]] = {}
-        self._patients: dict[int, _Timeline[PatientAsOf]] = {}
+        self._devices: dict[int, Timeline[DeviceAsOf]] = {}
+        self._patients: dict[int, Timeline[PatientAsOf]] = {}
         self._owners: dict[str, int] = {}
 
     def learn(self, states: Iterable[State], owners: Mapping[str, int], *, version: int) -> None:
@@ -73,6 +75,14 @@ class Registry:
         """The device that the identifier belongs to, for ever; None is nobody."""
         return self._owners.get(identifier)
 
+    def history_of_device(self, device_id: int) -> Timeline[DeviceAsOf] | None:
+        """The device at every moment; None if there is no state of it at all."""
+        return self._devices.get(device_id)
+
+    def history_of_patient(self, patient_id: int) -> Timeline[PatientAsOf]:
+        """The patient at every moment."""
+        return self._patients.get(patient_id, _NO_HISTORY)
+
     def device(self, device_id: int, *, at: datetime) -> DeviceAsOf | None:
         """The device as of `at`; None if there is no state of it at all."""
         timeline = self._devices.get(device_id)
@@ -80,15 +90,14 @@ class Registry:
 
     def patient(self, patient_id: int, *, at: datetime) -> PatientAsOf:
         """The patient as of `at`; one without any state has no zone and no customer."""
-        timeline = self._patients.get(patient_id)
-        return _NO_PATIENT if timeline is None else timeline.at(at)
+        return self.history_of_patient(patient_id).at(at)
 
     @property
     def sizes(self) -> tuple[int, int]:
         """How many devices and patients are known."""
         return len(self._devices), len(self._patients)
 
-    def _patient_timeline(self, states: Iterable[State]) -> _Timeline[PatientAsOf]:
+    def _patient_timeline(self, states: Iterable[State]) -> Timeline[PatientAsOf]:
         told = changes(states)
         zips, countries, customers = (history(told, name) for name in ("zipCode", "country", "customerId"))
 
@@ -99,7 +108,7 @@ class Registry:
         return _timeline(at, zips, countries, customers)
 
 
-def _device_timeline(states: Iterable[State]) -> _Timeline[DeviceAsOf]:
+def _device_timeline(states: Iterable[State]) -> Timeline[DeviceAsOf]:
     told = changes(states)
     names = ("currentStatus", "disabledReadings", "patientId", "customerId")
     statuses, disabled, patients, customers = histories = [history(told, name) for name in names]
@@ -115,6 +124,6 @@ def _device_timeline(states: Iterable[State]) -> _Timeline[DeviceAsOf]:
     return _timeline(at, *histories)
 
 
-def _timeline(at: Callable[[datetime], Value], *histories: list[Said]) -> _Timeline[Value]:
+def _timeline(at: Callable[[datetime], Value], *histories: list[Said]) -> Timeline[Value]:
     moments = tuple(sorted({said.effective_at for values in histories for said in values}))
-    return _Timeline(moments, (at(EARLIEST_INSTANT), *map(at, moments)))
+    return Timeline(moments, (at(EARLIEST_INSTANT), *map(at, moments)))

@@ -6,7 +6,7 @@ function that stores the stream.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,6 @@ from ingest.refused_record import as_given_again
 from ingest.settings import Settings
 from ingest.stop_line import StopLine
 from schemas.envelope import archived_received_at
-from schemas.judgement import Entry, Judgement
 from schemas.record import Place, Record
 from sinks.database import Database
 from sinks.errors import HeldOtherwiseError, PositionMovedError
@@ -167,14 +166,8 @@ def under(line: StopLine, store: Callable[..., Awaitable[Change]]) -> Store:
     """What stores a batch, and stops the line for a bad deployment."""
 
     async def store_batch(batch: Batch) -> Change:
-        judged: list[Entry[Judgement]] = []
-
-        def look(entries: Sequence[Entry[Judgement]]) -> None:
-            judged[:] = entries
-            line.look(entries)
-
-        change = await store(batch, look=look)
-        line.add(judged)
+        change = await store(batch, look=line.look)
+        line.stored()
         return change
 
     return store_batch

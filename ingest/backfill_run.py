@@ -17,7 +17,9 @@ from ingest.backfill_pace import Pace, live_lag
 from ingest.consume import database_of
 from ingest.content import Content, UnreadableFileError
 from ingest.correct import correct
+from ingest.garbage import keep_what_is_here
 from ingest.law_parameters import check_parameters, parameters
+from ingest.newest import Newest
 from ingest.patience import Patience, before
 from ingest.ready import ready_database
 from ingest.rehearsal import Rehearsal
@@ -73,6 +75,7 @@ async def backfill(
     async with ready_database(settings, "backfill") as database:
         await check_parameters(database, parameters(settings.law, zones))
         registry = await known_registry(database, zones)
+        keep_what_is_here()
         devices, patients = registry.sizes
         log.info("registry known", devices=devices, patients=patients, version=registry.version)
         if not devices:
@@ -82,7 +85,7 @@ async def backfill(
             enter_archive, judge_and_store = rehearsal.enter, rehearsal.store
         else:
             enter_archive = partial(_enter, database)
-            judge_and_store = partial(store, database=database, registry=registry, law=settings.law)
+            judge_and_store = partial(store, database=database, registry=registry, law=settings.law, newest=Newest())
         line = StopLine(0 if manner.accept_bad_input else settings.stop_line_window, settings.stop_line_share)
         choice = Choice(since=manner.since, until=manner.until, limit=manner.limit)
         behind = partial(live_lag, settings, database) if manner.yield_to_live else None

@@ -20,7 +20,12 @@ class Batch:
     @property
     def last(self) -> dict[tuple[str, int], Record]:
         """The last record of each (source, partition) that has any."""
-        return {(record.place.source, record.place.partition): record for record in self.records}
+        found: dict[tuple[str, int], Record] = {}
+        for record in reversed(self.records):
+            found.setdefault(record.place[:2], record)
+            if len(found) == len(self.moves):  # no others move
+                break
+        return found
 
     @property
     def halves(self) -> "tuple[Batch, Batch]":

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from importlib.metadata import version
 from typing import Literal
 
@@ -14,11 +14,13 @@ from ingest.batch import Batch
 from ingest.caught_up import marks_now, reach
 from ingest.correct import correct
 from ingest.follow import follow
+from ingest.garbage import keep_what_is_here
 from ingest.health import BEAT_EVERY_S, Health
 from ingest.http.probes import probes
 from ingest.kafka import KafkaSource
 from ingest.law_parameters import check_parameters, parameters
 from ingest.metrics import Metrics
+from ingest.newest import Newest
 from ingest.patience import Patience, before, patiently
 from ingest.registry_feed import store_states, topic_state
 from ingest.settings import Settings
@@ -26,7 +28,6 @@ from ingest.stop_line import StopLine, StopLineError
 from ingest.store import store
 from ingest.told import Tally
 from schemas.envelope import NotUnderstood
-from schemas.judgement import Entry, Judgement
 from schemas.record import Record
 from schemas.states import State
 from sinks.corrections import pending_corrections
@@ -123,18 +124,14 @@ class Consumer:
 
     async def _follow_readings(self, *, wait: bool, accept_bad_input: bool) -> None:
         window = 0 if accept_bad_input else self._settings.stop_line_window
-        line = StopLine(window, self._settings.stop_line_share)
+        line, newest = StopLine(window, self._settings.stop_line_share), Newest()
 
         async def store_batch(batch: Batch) -> None:
-            began, judged = time.monotonic(), list[Entry[Judgement]]()
-
-            def look(entries: Sequence[Entry[Judgement]]) -> None:
-                nonlocal judged
-                judged = list(entries)
-                line.look(entries)
-
-            change = await store(batch, database=self._database, registry=self._registry, law=self._law, look=look)
-            line.add(judged)
+            began = time.monotonic()
+            change = await store(
+                batch, database=self._database, registry=self._registry, law=self._law, newest=newest, look=line.look
+            )
+            line.stored()
             self._health.clear("stopped")
             self.tally.add(change)
             self._metrics.stored("readings", batch, change, time.monotonic() - began)
@@ -174,6 +171,7 @@ class Consumer:
         except TimeoutError:
             log.warning("the registry has not caught up; going on with what is known")
         await patiently(self._learn_registry)
+        keep_what_is_here()
         await patiently(self._check)  # by whatever law: it may have changed since the first look
         devices, patients = self._registry.sizes
         log.info("registry known", devices=devices, patients=patients, version=self._registry.version)

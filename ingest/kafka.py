@@ -235,13 +235,11 @@ class KafkaSource:
         for tp, records in fetched.items():
             if tp in self._unproven and not self._proven(tp, records):
                 continue
-            for record in records:
-                at = self._next[tp]
-                if record.offset > at:
-                    self._pending.pass_over(tp, Gap(at, record.offset, "skipped"))
-                if record.offset >= at:  # the broker gives whole batches, from before the place that was sought
-                    self._pending.add(tp, record)
-                    self._next[tp] = record.offset + 1
+            at = self._next[tp]
+            # The broker gives whole batches, from before the place that was sought.
+            ours = records if records[0].offset >= at else [record for record in records if record.offset >= at]
+            if ours:
+                self._next[tp] = self._pending.add(tp, at, ours)
         for tp, at in list(self._next.items()):
             if tp in self._unproven:
                 continue

@@ -1,8 +1,9 @@
 """What is taken from the broker and not yet a batch."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -33,13 +34,23 @@ class Pending:
         self._next: dict[TopicPartition, int] = {}
         self._gaps: dict[TopicPartition, list[Gap]] = {}
 
-    def add(self, tp: TopicPartition, record: ConsumerRecord[bytes, bytes]) -> None:
-        place = Place(self._sources[tp.topic].name, tp.partition, record.offset)
-        received_at = instant(record.timestamp)
-        self.records.append(Record(place, received_at, record.value))
-        self.oldest.setdefault(tp, received_at)
-        self._bytes += len(record.value or b"")
-        self._reach(tp, record.offset, record.offset + 1)
+    def add(self, tp: TopicPartition, at: int, records: Sequence[ConsumerRecord[bytes, bytes]]) -> int:
+        """Records of a partition that is taken up to `at`, and the gaps between them; how far it is taken then."""
+        first, next_offset = at, int(records[-1].offset) + 1
+        if next_offset - at != len(records):
+            for record in records:
+                if record.offset > at:
+                    self._gaps.setdefault(tp, []).append(Gap(at, record.offset, "skipped"))
+                at = record.offset + 1
+        name, partition = self._sources[tp.topic].name, tp.partition
+        taken = [
+            Record(Place(name, partition, record.offset), instant(record.timestamp), record.value) for record in records
+        ]
+        self.records += taken
+        self.oldest.setdefault(tp, taken[0].received_at)
+        self._bytes += sum(len(record.value or b"") for record in taken)
+        self._reach(tp, first, next_offset)
+        return next_offset
 
     def pass_over(self, tp: TopicPartition, gap: Gap) -> None:
         self._gaps.setdefault(tp, []).append(gap)
@@ -72,6 +83,7 @@ class Pending:
         self._next[tp] = next_offset
 
 
+@lru_cache(maxsize=4_096)  # at full speed many records have the same
 def instant(timestamp_ms: int) -> datetime | None:
     """A record's timestamp; with CreateTime it is whatever a sender wrote, so it is cut to what a datetime can hold."""
     return None if timestamp_ms < 0 else _EPOCH + timedelta(milliseconds=min(timestamp_ms, _LATEST_MS))

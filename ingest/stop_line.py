@@ -24,14 +24,14 @@ class StopLine:
     def __init__(self, window: int, share: float) -> None:
         self._window, self._share = window, share
         self._unreadable: deque[bool] = deque(maxlen=window)
-        self._standing = 0
+        self._coming: list[bool] = []
 
     def look(self, entries: Sequence[Entry[Judgement]]) -> None:
         """Nothing, as long as no full window that ends within these is as bad as that.
 
         :raises StopLineError: if one is.
         """
-        coming = [_unreadable(entry) for entry in entries]
+        self._coming = coming = [_unreadable(entry.judgement) for entry in entries]
         if not self._window or True not in coming:
             return  # good ones alone make no window worse
         seen = [*self._unreadable, *coming]
@@ -50,10 +50,11 @@ class StopLine:
                 f" {first.judgement.detail}"
             )
 
-    def add(self, entries: Sequence[Entry[Judgement]]) -> None:
-        """These are stored."""
-        self._unreadable.extend(map(_unreadable, entries))
+    def stored(self) -> None:
+        """Those that were looked at last are stored."""
+        self._unreadable.extend(self._coming)
+        self._coming = []
 
 
-def _unreadable(entry: Entry[Judgement]) -> bool:
-    return isinstance(entry.judgement, Rejected) and entry.judgement.reason in _UNREADABLE
+def _unreadable(judgement: Judgement) -> bool:
+    return type(judgement) is Rejected and judgement.reason in _UNREADABLE

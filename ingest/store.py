@@ -10,6 +10,7 @@ from enrich.rank import rank, ranked_by_key, reason_beside, set_aside
 from enrich.registry import Registry
 from ingest.batch import Batch
 from ingest.change import Change, fates
+from ingest.newest import Newest
 from schemas.envelope import understand
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.reading import Reading
@@ -38,37 +39,47 @@ async def store(
     database: Database,
     registry: Registry,
     law: Law,
+    newest: Newest | None = None,
     look: Callable[[Sequence[Entry[Judgement]]], None] = lambda _: None,
 ) -> Change:
     """Judge every record and store what becomes of it, together with the position; what that did to the ledger.
 
+    :param newest: tells which readings need not be looked for before they are stored; None is none of them.
     :param look: is shown what the records were judged to be before anything is stored, and may raise.
     :raises PositionMovedError: when the batch is no longer ours to store; :raises SinkError: as `sinks.errors` tells.
         In each case nothing is stored.
     """
 
     def judged(record: Record) -> Entry[Judgement]:
+        place = record.place
         if batch.refused is not None:
             refused = Rejected(Reason.UNSTORABLE, batch.refused, payload=record.value or b"")
-            return Entry(record.place, record.received_at, refused)
-        seen = batch.sources[record.place.source].first_seen
-        return Entry(record.place, record.received_at, judge(record, first_seen=seen, registry=registry, law=law))
+            return Entry(place, record.received_at, refused)
+        seen = batch.sources[place.source].first_seen
+        return Entry(place, record.received_at, judge(record, first_seen=seen, registry=registry, law=law))
 
     judged_with = registry.version  # the registry may learn, for a correction, before our transaction begins
     entries = [judged(record) for record in batch.records]
     look(entries)
-    async with database.transaction() as connection:
-        await move(connection, batch.moves, batch.last)
-        if await share_registry(connection) > judged_with:
-            news = await news_since(connection, judged_with)
-            registry.learn(news.states, news.owners, version=news.version)
-            pairs = zip(batch.records, entries, strict=True)
-            entries = [judged(record) if touches(news, entry.judgement) else entry for record, entry in pairs]
-        accepted, rejected = told_apart(entries)
-        ranked = await first_received(connection, accepted, batch.sources)
-        await insert_readings(connection, ranked.winners, ranked.sources)
-        await insert_rejections(connection, [*rejected, *ranked.others], ranked.sources)
-        await note_mentions(connection, mentions(ranked.winners, registry))
+    newest = newest or Newest()
+    try:
+        async with database.transaction() as connection:
+            await move(connection, batch.moves, batch.last)
+            if await share_registry(connection) > judged_with:
+                news = await news_since(connection, judged_with)
+                registry.learn(news.states, news.owners, version=news.version)
+                pairs = zip(batch.records, entries, strict=True)
+                entries = [judged(record) if touches(news, entry.judgement) else entry for record, entry in pairs]
+            accepted, rejected = told_apart(entries)
+            by_key = ranked_by_key(accepted)
+            ranked = await first_received(connection, by_key, batch.sources, look_for=newest.not_newer(by_key))
+            await insert_readings(connection, ranked.winners, ranked.sources)
+            await insert_rejections(connection, [*rejected, *ranked.others], ranked.sources)
+            await note_mentions(connection, mentions(ranked.winners, registry))
+    except CollisionError:
+        newest.collided()
+        raise
+    newest.stored(by_key)
     return Change(
         fates([*ranked.winners, *rejected, *ranked.others]) + ranked.now, fates(ranked.given_way) + ranked.was
     )
@@ -91,15 +102,21 @@ class Ranked(NamedTuple):
 
 
 async def first_received(
-    connection: Connection, accepted: Iterable[Entry[Accepted]], sources: Mapping[str, Source]
+    connection: Connection,
+    by_key: Mapping[ReadingKey, Sequence[Entry[Accepted]]],
+    sources: Mapping[str, Source],
+    *,
+    look_for: Iterable[ReadingKey],
 ) -> Ranked:
     """Rule 9 against what stands. What gives way, to a reading of this or another source, is taken out."""
-    by_key = ranked_by_key(accepted)
-    standing = await standing_beside(connection, by_key)
+    standing = await standing_beside(connection, by_key, look_for)
     sources = {**sources, **standing.sources}
     winners, given_way, others = [], [], []
     for key, newcomers in by_key.items():
         incumbent = standing.by_key.get(key)
+        if incumbent is None and len(newcomers) == 1:
+            winners.append(newcomers[0])
+            continue
         ranked = newcomers if incumbent is None else sorted([incumbent, *newcomers], key=rank)
         first = ranked[0]
         if first is not incumbent:
@@ -116,9 +133,9 @@ async def first_received(
 
 
 async def standing_beside(
-    connection: Connection, newcomers: Mapping[ReadingKey, Sequence[Entry[Accepted]]]
+    connection: Connection, newcomers: Mapping[ReadingKey, Sequence[Entry[Accepted]]], look_for: Iterable[ReadingKey]
 ) -> Standing:
-    """The readings that stand under the keys of newcomers; they stay as they are until the transaction ends.
+    """The readings that stand under some keys of newcomers; they stay as they are until the transaction ends.
 
     A key under which none stands may be taken at any moment: then the newcomer collides.
 
@@ -128,7 +145,7 @@ async def standing_beside(
     def giving_way(standing: Standing) -> set[ReadingKey]:
         return {key for key, incumbent in standing.by_key.items() if rank(newcomers[key][0]) < rank(incumbent)}
 
-    standing = await standing_readings(connection, newcomers)
+    standing = await standing_readings(connection, look_for)
     if standing.by_key:
         alone = giving_way(standing)
         await hold_subjects(connection, shared=standing.by_key.keys() - alone, alone=alone)

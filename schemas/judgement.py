@@ -35,12 +35,15 @@ class Accepted:
     """Seconds east of UTC at `reading_timestamp`, daylight saving included."""
 
     @property
+    def subject(self) -> int:
+        if self.device_id is not None:
+            return self.device_id
+        assert self.patient_id is not None, "rule 3 lets nobody's readings go no further"
+        return -self.patient_id
+
+    @property
     def key(self) -> ReadingKey:
-        subject = self.device_id
-        if subject is None:
-            assert self.patient_id is not None, "rule 3 lets nobody's readings go no further"
-            subject = -self.patient_id
-        return ReadingKey(subject, self.reading.kind, self.reading.reading_timestamp)
+        return ReadingKey(self.subject, self.reading.kind, self.reading.reading_timestamp)
 
 
 @value

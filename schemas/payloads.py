@@ -165,10 +165,11 @@ def _payload_of(
                 device_id = nested_id
             elif nested_id is not None and nested_id != device_id:
                 raise PydanticCustomError("two_devices", "deviceId and device.id differ")
-            named = [] if identifier is None else [identifier]
-            identifiers = tuple(dict.fromkeys([*named, *(one["value"] for one in nested)]))
-        elif identifier is not None:
-            identifiers = (identifier,)
+            identifiers = tuple([one["value"] for one in nested])
+        if identifier is not None:
+            identifiers = (identifier, *identifiers)
+        if len(identifiers) > 1:
+            identifiers = tuple(dict.fromkeys(identifiers))
         patient_id, patient = payload.get("patient_id"), payload.get("patient")
         if patient is not None and (nested_id := patient.get("id")) is not None:
             if patient_id is not None and nested_id != patient_id:

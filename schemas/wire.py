@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any, Final
@@ -109,8 +108,10 @@ _PLAIN_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT(?!24)\d\d:\d\d:\d\d(?:\.\d
 
 def _plain_or_any(value: Any, any_instant: Callable[[Any], datetime]) -> datetime:
     if type(value) is str and _PLAIN_INSTANT(value):
-        with suppress(ValueError):  # no day of the calendar: it is for the other to say so
+        try:
             return datetime.fromisoformat(value)
+        except ValueError:
+            pass  # no day of the calendar, or no time of it: the other says so
     instant = any_instant(value)
     try:
         return instant.astimezone(UTC)

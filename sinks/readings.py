@@ -77,7 +77,8 @@ async def insert_readings(
 
     :raises CollisionError: when one of the keys was taken meanwhile.
     """
-    rows = sorted((_reading_row(entry, sources) for entry in entries), key=lambda row: row[:3])
+    rows = [_reading_row(entry, sources) for entry in entries]
+    rows.sort()  # no two have the first three columns in common, so that nothing behind them is compared
     await _copy(connection, "readings", rows, READING_COLUMNS)
 
 
@@ -107,7 +108,8 @@ class Standing(NamedTuple):
 
 async def standing_readings(connection: Connection, keys: Iterable[ReadingKey]) -> Standing:
     """The readings that stand under `keys`; those of held subjects stay as they are until the transaction ends."""
-    rows = await connection.fetch(sql("readings_of_keys"), *_columns(sorted(keys)))
+    asked = sorted(keys)
+    rows = await connection.fetch(sql("readings_of_keys"), *_columns(asked)) if asked else []
     entries = map(_entry, rows)
     return Standing({entry.judgement.key: entry for entry in entries}, _sources(rows))
 
@@ -244,10 +246,12 @@ def _columns(keys: Sequence[ReadingKey]) -> list[list[Any]]:
 
 
 def _reading_row(entry: Entry[Accepted], sources: Mapping[str, Source]) -> tuple[Any, ...]:
-    accepted = entry.judgement
-    reading, place = accepted.reading, entry.place
+    accepted, place = entry.judgement, entry.place
+    reading = accepted.reading
     return (
-        *accepted.key,
+        accepted.subject,
+        reading.kind,
+        reading.reading_timestamp,
         entry.received_at,
         accepted.device_id,
         accepted.patient_id,

@@ -14,11 +14,13 @@ from enrich.registry import Registry
 from enrich.zones import table_zones
 from ingest.batch import Batch
 from ingest.correct import correct
+from ingest.newest import Newest
 from ingest.store import store
 from schemas.envelope import NotUnderstood
 from schemas.record import Place, Record
 from schemas.states import About, State, understand_state
 from sinks.database import Database
+from sinks.errors import CollisionError
 from sinks.ledger import Move, begin_partition, open_source
 from sinks.readings import READING_COLUMNS, REJECTION_COLUMNS
 from sinks.registry import add_states
@@ -79,6 +81,7 @@ async def stored_by(database: Database, given: History, rng: Random) -> tuple[di
         for (name, partition), records in partitions.items():
             await begin_partition(connection, sources[name], partition, records[0].place.offset)
     telling = rng.sample(sorted(states.values(), key=lambda s: s.place), k=len(states))
+    newest = Newest()
     late = rng.random()  # how much of the registry comes behind the readings
     while partitions or telling:
         if telling and (not partitions or rng.random() > late):
@@ -99,7 +102,11 @@ async def stored_by(database: Database, given: History, rng: Random) -> tuple[di
             if not partitions[key]:
                 del partitions[key]
         if batch:
-            await store(Batch(batch, moves, sources), database=database, registry=registry, law=LAW)
+            given_now, named = Batch(batch, moves, sources), {"database": database, "registry": registry, "law": LAW}
+            try:
+                await store(given_now, newest=newest, **named)
+            except CollisionError:  # a correction has brought up a reading as new as that
+                await store(given_now, newest=newest, **named)
     while await correct(database=database, registry=registry, law=LAW, page=rng.randint(1, 7)):
         pass
     readings = await rows(database, "readings", READING_COLUMNS, sources.values())

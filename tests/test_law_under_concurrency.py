@@ -29,6 +29,7 @@ from enrich.registry import Registry
 from enrich.zones import table_zones
 from ingest.batch import Batch
 from ingest.correct import correct
+from ingest.newest import Newest
 from ingest.registry_feed import store_states
 from ingest.store import store
 from schemas.envelope import NotUnderstood, understand
@@ -209,6 +210,7 @@ class Replica:
         self.corrections = FragileDatabase(world)
         self.calm = Database(world.url, timeout_s=30)
         self.believed: dict[Key, int] = {}
+        self.newest = Newest()
 
     async def write(self) -> None:
         world, dice = self.world, self.world.dice
@@ -231,7 +233,7 @@ class Replica:
         world = self.world
 
         async def once() -> None:
-            await store(batch, database=self.database, registry=self.registry, law=LAW)
+            await store(batch, database=self.database, registry=self.registry, law=LAW, newest=self.newest)
 
         while (ended := await broken_off(world, once)) == "collision":
             await asyncio.sleep(world.dice.random() * 0.005)
@@ -243,7 +245,7 @@ class Replica:
         world.done |= {key: max(world.done.get(key, 0), self.believed[key]) for key in keys}
         if world.dice.random() < 0.1:  # delivered again
             with pytest.raises(PositionMovedError):
-                await store(batch, database=self.calm, registry=self.registry, law=LAW)
+                await store(batch, database=self.calm, registry=self.registry, law=LAW, newest=self.newest)
 
     async def correct(self, stop: asyncio.Event) -> None:
         async def once() -> None:

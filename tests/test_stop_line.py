@@ -29,7 +29,7 @@ def stops(line: StopLine, entries: list[Entry[Rejected]]) -> bool:
         line.look(entries)
     except StopLineError:
         return True
-    line.add(entries)
+    line.stored()
     return False
 
 
@@ -61,7 +61,7 @@ def test_malformed_and_invalid_count_and_nothing_else(reason: Reason) -> None:
 
 def test_a_batch_that_was_not_stored_is_not_counted() -> None:
     line = StopLine(4, 0.5)
-    line.add(judged("duplicate", "duplicate", "malformed"))
+    assert not stops(line, judged("duplicate", "duplicate", "malformed"))
     for _ in range(3):  # looked at again and again, as while the database is away
         line.look(judged("duplicate"))
     assert stops(line, judged("malformed"))

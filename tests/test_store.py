@@ -13,6 +13,7 @@ from enrich.rank import set_aside
 from enrich.registry import Registry
 from enrich.zones import table_zones
 from ingest.batch import Batch
+from ingest.newest import Newest
 from ingest.store import store
 from schemas.judgement import Accepted, Entry, ReadingKey
 from schemas.kinds import Kind
@@ -104,6 +105,49 @@ async def test_what_is_set_aside_beside_a_reading_that_is_giving_way_is_told_apa
         ("kafka:a", "conflicting_duplicate"),
         ("kafka:b", "reading"),
     ]
+    await database.close()
+
+
+async def test_a_newer_reading_is_not_looked_for_and_one_that_stands_all_the_same_is_set_aside_at_the_second_try(
+    migrated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this process takes for the newest is a guess: another one may have stored what is newer."""
+    database, others = Database(migrated, timeout_s=10), Database(migrated, timeout_s=10)
+    async with database.transaction() as connection:
+        mine, theirs = [await open_source(connection, name, first_seen=NOON) for name in ("kafka:b", "kafka:a")]
+        for source in (mine, theirs):
+            await begin_partition(connection, source, 0, 0)
+    looked_for: list[int] = []
+
+    async def look(connection: Any, keys: Any) -> Any:
+        looked_for.append(len(list(keys)))
+        return await standing_readings(connection, keys)
+
+    monkeypatch.setattr(ingest.store, "standing_readings", look)
+    registry, newest = Registry(table_zones()), Newest()
+
+    async def give(source: Source, offset: int, minutes: list[int], database: Database, newest: Newest | None) -> None:
+        given = [
+            record(envelope(patientId=7, taken=NOON + timedelta(minutes=n)), offset=offset + i, source=source.name)
+            for i, n in enumerate(minutes)
+        ]
+        batch = Batch(given, [Move(source, 0, offset, offset + len(given))], {source.name: source})
+        await store(batch, database=database, registry=registry, law=LAW, newest=newest)
+
+    await give(mine, 0, [1], database, newest)
+    await give(mine, 1, [2, 1, 3], database, newest)
+    assert looked_for == [1, 1, 1]  # the first of its patient; then one that is not newer, which stands, held
+    await give(theirs, 0, [4], others, None)
+    looked_for.clear()
+    with pytest.raises(CollisionError):
+        await give(mine, 4, [4, 5], database, newest)
+    assert looked_for == [0]
+    await give(mine, 4, [4, 5], database, newest)
+    await give(mine, 6, [6], database, newest)
+    assert looked_for == [0, 2, 1, 1]  # all of them, for a while
+    fates = await database.fetch("SELECT count(*) FROM readings UNION ALL SELECT count(*) FROM rejections")
+    assert [row["count"] for row in fates] == [6, 2]
+    await others.close()
     await database.close()
 
 
