@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from enrich.registry import NOTHING_LEARNT, Registry
-from enrich.zones import Zones
 from ingest.archive import Piece, Standing, pieces
 from ingest.archive_choice import Choice
 from ingest.archive_format import records_of
@@ -25,14 +23,11 @@ from ingest.patience import Patience
 from ingest.pieces import store_in_pieces
 from ingest.refused_record import as_given_again
 from ingest.settings import Settings
-from ingest.stop_line import StopLine
+from ingest.stop_line import Store
 from schemas.envelope import archived_received_at
 from schemas.record import Place, Record
-from sinks.database import Database
 from sinks.errors import HeldOtherwiseError, PositionMovedError
-from sinks.registry import news_since
 
-Store = Callable[[Batch], Awaitable[Change]]
 Enter = Callable[[Content], Awaitable[Standing]]
 """Where the database stands with a content; raises HeldOtherwiseError."""
 
@@ -160,26 +155,6 @@ def batch_of(piece: Piece) -> Batch:
         for number, given in piece.records
     ]
     return Batch(records, [piece.move], {source.name: source})
-
-
-def under(line: StopLine, store: Callable[..., Awaitable[Change]]) -> Store:
-    """What stores a batch, and stops the line for a bad deployment."""
-
-    async def store_batch(batch: Batch) -> Change:
-        change = await store(batch, look=line.look)
-        line.stored()
-        return change
-
-    return store_batch
-
-
-async def known_registry(database: Database, zones: Zones) -> Registry:
-    """All that the histories tell at this moment. What comes later is learnt as batches are stored."""
-    registry = Registry(zones)
-    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        news = await news_since(connection, NOTHING_LEARNT)
-    registry.learn(news.states, news.owners, version=news.version)
-    return registry
 
 
 @asynccontextmanager

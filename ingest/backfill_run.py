@@ -1,19 +1,21 @@
 """A run of `readings backfill`: files one after the other, in one process, then the corrections that are left."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
 import structlog
 
-from enrich.registry import Registry
+from enrich.registry import NOTHING_LEARNT, Registry
 from enrich.zones import Zones
 from ingest.archive import Standing, enter
 from ingest.archive_choice import Choice
-from ingest.backfill import DONE, Outcome, Step, StoppedError, backfill_file, known_registry, under
+from ingest.backfill import DONE, Enter, Outcome, Step, StoppedError, backfill_file
 from ingest.backfill_pace import Pace, live_lag
+from ingest.change import Change
 from ingest.consume import database_of
 from ingest.content import Content, UnreadableFileError
 from ingest.correct import correct
@@ -21,14 +23,16 @@ from ingest.garbage import keep_what_is_here
 from ingest.law_parameters import check_parameters, parameters
 from ingest.newest import Newest
 from ingest.patience import Patience, before
+from ingest.publisher import publisher
 from ingest.ready import ready_database
 from ingest.rehearsal import Rehearsal
 from ingest.settings import Settings
-from ingest.stop_line import StopLine, StopLineError
+from ingest.stop_line import StopLine, StopLineError, under
 from ingest.store import store
 from sinks.corrections import pending_corrections
 from sinks.database import Database
 from sinks.errors import SinkError
+from sinks.registry import news_since
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +50,8 @@ class Manner:
     yield_to_live: bool = False
     accept_bad_input: bool = False
     dry_run: bool = False
+    to_topic: bool = False
+    """Publish to the backfill topic, for consumers to store."""
 
 
 @dataclass(slots=True)
@@ -66,25 +72,25 @@ async def backfill(
     stop: asyncio.Event,
     tell: Callable[[Step], None],
 ) -> Report:
-    """Store what the files hold. A file that cannot be read is told in its outcome, and the others go on.
+    """Store or publish what the files hold. A file that cannot be read is told in its outcome, and the others go on.
 
-    :raises SettingsError: when what is stored was judged by other law parameters.
+    :raises SettingsError: when what is stored was judged by other law parameters, or no topic is set to publish to.
     :raises SchemaError: when the schema is missing or older.
+    :raises SinkError: when the database, or the broker to publish to, cannot be used.
     """
     report = Report()
-    async with ready_database(settings, "backfill") as database:
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(ready_database(settings, "backfill"))
         await check_parameters(database, parameters(settings.law, zones))
-        registry = await known_registry(database, zones)
-        keep_what_is_here()
-        devices, patients = registry.sizes
-        log.info("registry known", devices=devices, patients=patients, version=registry.version)
-        if not devices:
-            log.warning("the registry knows no device: all is set aside until it does; see: readings registry load")
-        if manner.dry_run:
-            rehearsal = Rehearsal(database, registry, settings.law)
+        enter_archive: Enter = partial(_enter, database)
+        judge_and_store: Callable[..., Awaitable[Change]]
+        if manner.to_topic and not manner.dry_run:
+            judge_and_store = (await stack.enter_async_context(publisher(settings))).publish
+        elif manner.dry_run:
+            rehearsal = Rehearsal(database, await _known_registry(database, zones), settings.law)
             enter_archive, judge_and_store = rehearsal.enter, rehearsal.store
         else:
-            enter_archive = partial(_enter, database)
+            registry = await _known_registry(database, zones)
             judge_and_store = partial(store, database=database, registry=registry, law=settings.law, newest=Newest())
         line = StopLine(0 if manner.accept_bad_input else settings.stop_line_window, settings.stop_line_share)
         choice = Choice(since=manner.since, until=manner.until, limit=manner.limit)
@@ -115,6 +121,20 @@ async def backfill(
         except (SinkError, StopLineError) as error:
             report.ended_by = error
     return report
+
+
+async def _known_registry(database: Database, zones: Zones) -> Registry:
+    """All that the histories tell at this moment. What comes later is learnt as batches are stored."""
+    registry = Registry(zones)
+    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
+        news = await news_since(connection, NOTHING_LEARNT)
+    registry.learn(news.states, news.owners, version=news.version)
+    keep_what_is_here()
+    devices, patients = registry.sizes
+    log.info("registry known", devices=devices, patients=patients, version=registry.version)
+    if not devices:
+        log.warning("the registry knows no device: all is set aside until it does; see: readings registry load")
+    return registry
 
 
 async def _enter(database: Database, content: Content) -> Standing:

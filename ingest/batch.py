@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from schemas.record import Record
+from schemas.record import Place, Record
 from sinks.ledger import Move, Source
 
 
@@ -16,13 +16,21 @@ class Batch:
     sources: Mapping[str, Source]
     refused: str | None = None
     """Why the database does not take the one record that is here: it is to be set aside as `unstorable`."""
+    stand_elsewhere: Sequence[Place] = ()
+    """Of carried records those that say what the ledger has at a place of its own: they are counted, and no more."""
+
+    @property
+    def carried(self) -> list[Place]:
+        """The places in archives of the records that were carried here, each by a record of the backfill topic."""
+        return [record.place for record in self.records if record.carrier is not None]
 
     @property
     def last(self) -> dict[tuple[str, int], Record]:
-        """The last record of each (source, partition) that has any."""
+        """The last record, as it was delivered, of each (source, partition) that has any."""
         found: dict[tuple[str, int], Record] = {}
         for record in reversed(self.records):
-            found.setdefault(record.place[:2], record)
+            delivered = record.delivered
+            found.setdefault(delivered.place[:2], delivered)
             if len(found) == len(self.moves):  # no others move
                 break
         return found
@@ -31,7 +39,8 @@ class Batch:
     def halves(self) -> "tuple[Batch, Batch]":
         """The earlier and the later half of the records, each with its part of the way. Asked of two or more."""
         middle = len(self.records) // 2
-        earlier, later = replace(self, records=self.records[:middle]), replace(self, records=self.records[middle:])
+        earlier = replace(self, records=self.records[:middle])
+        later = replace(self, records=self.records[middle:], stand_elsewhere=())
         to, beyond = earlier.last, later.last
         moves: tuple[list[Move], list[Move]] = ([], [])
         for move in self.moves:

@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from typing import Literal
 
@@ -11,6 +13,7 @@ import structlog
 from enrich.registry import NOTHING_LEARNT, Registry
 from enrich.zones import Zones
 from ingest.batch import Batch
+from ingest.carried import Archives
 from ingest.caught_up import marks_now, reach
 from ingest.correct import correct
 from ingest.follow import follow
@@ -24,7 +27,7 @@ from ingest.newest import Newest
 from ingest.patience import Patience, before, patiently
 from ingest.registry_feed import store_states, topic_state
 from ingest.settings import Settings
-from ingest.stop_line import StopLine, StopLineError
+from ingest.stop_line import StopLine, StopLineError, under
 from ingest.store import store
 from ingest.told import Tally
 from schemas.envelope import NotUnderstood
@@ -38,10 +41,15 @@ from sinks.registry import news_since
 log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S = 0.5
+_AFTER_LIVE_LOOK_S = 0.05
+
+
+_AFTER_LIVE_WITHIN_S = 5.0
+"""How long a batch of archived readings waits at most for live ones to be stored first."""
 
 
 class Consumer:
-    """One process of the service: the registry and the raw readings, each in a loop and a group of its own."""
+    """One process of the service: the registry, live and archived readings, in loops and groups of their own."""
 
     def __init__(self, settings: Settings, zones: Zones, stop: asyncio.Event) -> None:
         self.tally = Tally()
@@ -53,11 +61,24 @@ class Consumer:
         self._database = database_of(settings, "readings")
         self._feed_database = database_of(settings, "registry")
         self._watching = database_of(settings, "watching")
+        self._backfill_database = database_of(settings, "backfill topic")
         self._readings_source = self._source(self._database, [settings.raw_topic], holds="readings")
         self._registry_source = self._source(self._feed_database, registry_topics(settings), holds="registry")
-        self._health = Health("database", "registry: start", "readings: start")
+        self._backfill_source = None
+        if settings.backfill_topic is not None:
+            archives = Archives(self._backfill_database)
+            self._backfill_source = self._source(
+                self._backfill_database, [settings.backfill_topic], holds="readings", archives=archives
+            )
+        sources = {
+            "readings": self._readings_source,
+            "registry": self._registry_source,
+            "backfill": self._backfill_source,
+        }
+        lags = {what: source.lag for what, source in sources.items() if source is not None}
+        self._registry_learnt = asyncio.Event()
+        self._health = Health("database", *(f"{what}: start" for what in lags))
         self._health.behind = self._behind
-        lags = {"readings": self._readings_source.lag, "registry": self._registry_source.lag}
         self._metrics = Metrics(self._health, lags, zones.version)
 
     async def run(self, *, until_caught_up: bool = False, accept_bad_input: bool = False) -> None:
@@ -87,6 +108,7 @@ class Consumer:
             self.tally.tell()
             await self._database.close()
             await self._feed_database.close()
+            await self._backfill_database.close()
             await self._watching.close()
 
     async def _work(self, deadline: asyncio.Timeout, *, until_caught_up: bool, accept_bad_input: bool) -> None:
@@ -96,7 +118,10 @@ class Consumer:
             async with asyncio.TaskGroup() as work:
                 work.create_task(self._end_by(deadline))
                 work.create_task(self._follow_registry())
-                work.create_task(self._follow_readings(wait=not until_caught_up, accept_bad_input=accept_bad_input))
+                manner = {"wait": not until_caught_up, "accept_bad_input": accept_bad_input}
+                work.create_task(self._follow_live(**manner))
+                if self._backfill_source is not None:
+                    work.create_task(self._follow_backfill(self._backfill_source, **manner))
                 work.create_task(self._correct())
                 if until_caught_up:
                     work.create_task(self._stop_when_caught_up())
@@ -122,27 +147,59 @@ class Consumer:
 
         await self._follow("registry", self._registry_source, store_batch)
 
-    async def _follow_readings(self, *, wait: bool, accept_bad_input: bool) -> None:
+    async def _follow_live(self, *, wait: bool, accept_bad_input: bool) -> None:
+        store_batch = self._storing("readings", self._database, accept_bad_input=accept_bad_input)
+        stand_still = self._standing_still("stopped", wait=wait)
+        await self._follow("readings", self._readings_source, store_batch, self._registry_known, stand_still)
+
+    async def _follow_backfill(self, source: KafkaSource, *, wait: bool, accept_bad_input: bool) -> None:
+        """The backfill topic, beside the live readings: by the same function, and after them."""
+        store_batch = self._storing("backfill", self._backfill_database, accept_bad_input=accept_bad_input)
+        stand_still = self._standing_still("backfill: stopped", wait=wait)
+
+        async def store_after_live(batch: Batch) -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_AFTER_LIVE_WITHIN_S):
+                    while self._live_waiting > self._settings.batch_records:  # noqa: ASYNC110 - another task stores them
+                        await asyncio.sleep(_AFTER_LIVE_LOOK_S)
+            await store_batch(batch)
+
+        async def registry_learnt() -> None:
+            await self._registry_learnt.wait()
+
+        await self._follow("backfill", source, store_after_live, registry_learnt, stand_still)
+
+    def _storing(self, holds: str, database: Database, *, accept_bad_input: bool) -> Callable[[Batch], Awaitable[None]]:
+        """What stores a batch of readings, looks whether the line has to stop, and counts."""
         window = 0 if accept_bad_input else self._settings.stop_line_window
         line, newest = StopLine(window, self._settings.stop_line_share), Newest()
+        judge_and_store = under(
+            line, partial(store, database=database, registry=self._registry, law=self._law, newest=newest)
+        )
+        stopped = "stopped" if holds == "readings" else f"{holds}: stopped"
 
         async def store_batch(batch: Batch) -> None:
             began = time.monotonic()
-            change = await store(
-                batch, database=self._database, registry=self._registry, law=self._law, newest=newest, look=line.look
-            )
-            line.stored()
-            self._health.clear("stopped")
+            change = await judge_and_store(batch)
+            self._health.clear(stopped)
             self.tally.add(change)
-            self._metrics.stored("readings", batch, change, time.monotonic() - began)
+            self._metrics.stored(holds, batch, change, time.monotonic() - began)
 
+        return store_batch
+
+    def _standing_still(self, what: str, *, wait: bool) -> Callable[[StopLineError], None]:
         def stand_still(error: StopLineError) -> None:
             if not wait:
                 raise error
             log.error("the line stands still", why=str(error))
-            self._health.hinder("stopped", str(error))
+            self._health.hinder(what, str(error))
 
-        await self._follow("readings", self._readings_source, store_batch, self._registry_known, stand_still)
+        return stand_still
+
+    @property
+    def _live_waiting(self) -> int:
+        """Live records of our partitions that are not stored, as far as is known."""
+        return sum(lag.records or 0 for lag in self._readings_source.lag.partitions)
 
     async def _follow(
         self,
@@ -174,6 +231,7 @@ class Consumer:
         keep_what_is_here()
         await patiently(self._check)  # by whatever law: it may have changed since the first look
         devices, patients = self._registry.sizes
+        self._registry_learnt.set()
         log.info("registry known", devices=devices, patients=patients, version=self._registry.version)
 
     async def _correct(self) -> None:
@@ -221,10 +279,16 @@ class Consumer:
         return Patience(self._health.waiting(what), task=what)
 
     def _source(
-        self, database: Database, names: Collection[str], *, holds: Literal["readings", "registry"]
+        self,
+        database: Database,
+        names: Collection[str],
+        *,
+        holds: Literal["readings", "registry"],
+        archives: Archives | None = None,
     ) -> KafkaSource:
-        group_id = self._settings.kafka_group_id + ("-registry" if holds == "registry" else "")
-        return KafkaSource(self._settings, database, names, group_id=group_id, holds=holds)
+        suffix = "-registry" if holds == "registry" else "" if archives is None else "-backfill"
+        group_id = self._settings.kafka_group_id + suffix
+        return KafkaSource(self._settings, database, names, group_id=group_id, holds=holds, archives=archives)
 
     async def _end_by(self, deadline: asyncio.Timeout) -> None:
         await self._stop.wait()
@@ -236,8 +300,13 @@ def registry_topics(settings: Settings) -> tuple[str, str]:
     return settings.devices_topic, settings.patients_topic
 
 
+def reading_topics(settings: Settings) -> tuple[str, ...]:
+    """Raw readings; archived ones, if there is such a topic."""
+    return (settings.raw_topic,) if settings.backfill_topic is None else (settings.raw_topic, settings.backfill_topic)
+
+
 def _topics(settings: Settings) -> tuple[str, ...]:
-    return (*registry_topics(settings), settings.raw_topic)
+    return (*registry_topics(settings), *reading_topics(settings))
 
 
 def database_of(settings: Settings, role: str) -> Database:

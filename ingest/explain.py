@@ -5,6 +5,7 @@ from typing import Final
 from enrich.judge import judge_again
 from enrich.law import Law
 from enrich.zones import Zones
+from ingest.broker import topic_of
 from ingest.explain_rank import by_rule_9, ranked_with, rule_9
 from ingest.explain_rules import Known, Walk, walk
 from ingest.explanation import Explanation, Fate, Rival, Step
@@ -34,12 +35,13 @@ async def explain(settings: Settings, zones: Zones, *, source: str, partition: i
     async with ready_database(settings, "explain") as database:
         await check_parameters(database, parameters(settings.law, zones))
         async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-            return await _found(connection, source, partition, offset, law=settings.law, zones=zones)
+            return await _found(connection, source, partition, offset, settings=settings, zones=zones)
 
 
 async def _found(
-    connection: Connection, name: str, partition: int, offset: int, *, law: Law, zones: Zones
+    connection: Connection, name: str, partition: int, offset: int, *, settings: Settings, zones: Zones
 ) -> Explanation | None:
+    law = settings.law
     position = await position_at(connection, name, partition)
     if position is None:
         return None
@@ -61,6 +63,8 @@ async def _found(
     reading = await reading_at(connection, position.source, place)  # at last: it reads the table through
     if reading is not None:
         return await _explained(connection, reading, position, law, zones)
+    if position.repeated and not place.in_archive and topic_of(place.source) == settings.backfill_topic:
+        return Explanation(place, position, Fate.CARRIER)
     dropped = position.expired + position.repeated > 0
     return Explanation(place, position, Fate.DROPPED if dropped else Fate.MISSING)
 

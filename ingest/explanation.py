@@ -40,6 +40,8 @@ class Fate(StrEnum):
     GAP = "gap"
     NOT_TAKEN = "not_taken"
     BEFORE_THE_FIRST = "before_the_first"
+    CARRIER = "carrier"
+    """It carried a record of an archive through the backfill topic, which stands at its own place."""
     DROPPED = "dropped"
     """It stands nowhere, in a partition of which retention dropped rows or an archive repeated records."""
     MISSING = "missing"

@@ -26,11 +26,13 @@ from ingest.broker import (
     told_offsets,
     topic_of,
 )
+from ingest.carried import Archives
 from ingest.lag import Lag
 from ingest.pending import Pending
 from ingest.same_log import check_same_log, made_anew, stands
 from ingest.settings import Settings
 from sinks.database import Database
+from sinks.errors import SinkError
 from sinks.ledger import Gap, Move, Source, Standing, begin_partition, open_source, topics
 
 log = structlog.get_logger(__name__)
@@ -45,6 +47,8 @@ class KafkaSource:
 
     After a rebalance, or when `reposition` is called, everything taken and not stored is forgotten and every partition
     begins again at its position: what we hold in memory is never the truth.
+
+    :param archives: where records of archives are looked up; None: headers are not read, whatever they say.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class KafkaSource:
         *,
         group_id: str,
         holds: Literal["readings", "registry"],
+        archives: Archives | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -65,7 +70,8 @@ class KafkaSource:
         self._next: dict[TopicPartition, int] = {}
         self._unproven: dict[TopicPartition, Standing] = {}
         self._prove_by = 0.0
-        self._pending = Pending(self._sources)
+        self._archives = archives
+        self._pending = Pending(self._sources, archives)
         self.lag = Lag()
         self._assignments = self._assignments_looked_at = 0
         self._committed_at = 0.0
@@ -125,7 +131,7 @@ class KafkaSource:
         self._next.clear()
         self._unproven.clear()
         self._sources = {}
-        self._pending = Pending(self._sources)
+        self._pending = Pending(self._sources, self._archives)
         self.lag.forget()
 
     async def take(self) -> Batch:
@@ -149,7 +155,8 @@ class KafkaSource:
             try:
                 # During a rebalance this waits longer than it is asked to: for the rebalance.
                 fetched = await self._consumer.getmany(*self._next, timeout_ms=wait_ms, max_records=room)
-                await self._keep(fetched)
+                if await self._archives_known(fetched):
+                    await self._keep(fetched)
             except OffsetOutOfRangeError as error:
                 await self._pass_over_truncated(error.args[0])
             except IllegalStateError:
@@ -158,7 +165,7 @@ class KafkaSource:
                 raise failure(error, "cannot be read") from None
         batch = self._pending.batch()
         self.lag.hand_out(self._pending)
-        self._pending = Pending(self._sources)
+        self._pending = Pending(self._sources, self._archives)
         return batch
 
     def stored(self, batch: Batch) -> None:
@@ -230,6 +237,18 @@ class KafkaSource:
                 self._pending.pass_over(tp, Gap(at, beginning, "truncated"))
                 self._next[tp] = beginning
             self._consumer.seek(tp, self._next[tp])
+
+    async def _archives_known(self, fetched: dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]) -> bool:
+        """Whether every archive that these tell of is known, and they are still ours to keep."""
+        if self._archives is None:
+            return True
+        pending = self._pending
+        try:
+            await self._archives.look_up(record.headers for records in fetched.values() for record in records)
+        except SinkError:
+            self.forget()  # they are fetched again
+            raise
+        return self._pending is pending
 
     async def _keep(self, fetched: dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]) -> None:
         for tp, records in fetched.items():

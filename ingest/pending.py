@@ -8,6 +8,7 @@ from functools import lru_cache
 from aiokafka import ConsumerRecord, TopicPartition
 
 from ingest.batch import Batch
+from ingest.carried import Archives, Headers
 from ingest.settings import Settings
 from schemas.record import Place, Record
 from sinks.ledger import Gap, Move, Source
@@ -20,9 +21,10 @@ class Pending:
     """Records and gaps in the order of their partitions, until there are enough of them or they have become old.
 
     :param sources: what the present log of each topic is called in the ledger.
+    :param archives: where the topics may carry records of archives.
     """
 
-    def __init__(self, sources: Mapping[str, Source]) -> None:
+    def __init__(self, sources: Mapping[str, Source], archives: Archives | None = None) -> None:
         self.records: list[Record] = []
         self.began: float | None = None
         """When the first of it was taken, by the monotonic clock."""
@@ -33,6 +35,10 @@ class Pending:
         self._expected: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
         self._gaps: dict[TopicPartition, list[Gap]] = {}
+        self._archives = archives
+        self._archives_told: dict[str, Source] = {}
+        self._repeated: dict[TopicPartition, list[int]] = {}
+        self._stand_elsewhere: list[Place] = []
 
     def add(self, tp: TopicPartition, at: int, records: Sequence[ConsumerRecord[bytes, bytes]]) -> int:
         """Records of a partition that is taken up to `at`, and the gaps between them; how far it is taken then."""
@@ -46,10 +52,14 @@ class Pending:
         taken = [
             Record(Place(name, partition, record.offset), instant(record.timestamp), record.value) for record in records
         ]
-        self.records += taken
         self.oldest.setdefault(tp, taken[0].received_at)
         self._bytes += sum(len(record.value or b"") for record in taken)
         self._reach(tp, first, next_offset)
+        if self._archives is None:
+            self.records += taken
+        else:
+            for record, given in zip(taken, records, strict=True):
+                self._unwrap(tp, record, given.headers, self._archives)
         return next_offset
 
     def pass_over(self, tp: TopicPartition, gap: Gap) -> None:
@@ -71,10 +81,31 @@ class Pending:
 
     def batch(self) -> Batch:
         moves = [
-            Move(self._sources[tp.topic], tp.partition, at, self._next[tp], self._gaps.get(tp, ()))
+            Move(
+                self._sources[tp.topic],
+                tp.partition,
+                at,
+                self._next[tp],
+                self._gaps.get(tp, ()),
+                repeated=self._repeated.get(tp, ()),
+            )
             for tp, at in self._expected.items()
         ]
-        return Batch(self.records, moves, {source.name: source for source in self._sources.values()})
+        sources = {source.name: source for source in self._sources.values()} | self._archives_told
+        return Batch(self.records, moves, sources, stand_elsewhere=self._stand_elsewhere)
+
+    def _unwrap(self, tp: TopicPartition, record: Record, headers: Headers, archives: Archives) -> None:
+        carried = archives.carried(record, headers)
+        if carried is None:
+            self.records.append(record)
+            return
+        source, inner = carried
+        self._archives_told[source.name] = source
+        self._repeated.setdefault(tp, []).append(record.place.offset)
+        if inner.value is None:
+            self._stand_elsewhere.append(inner.place)
+        else:
+            self.records.append(inner)
 
     def _reach(self, tp: TopicPartition, offset: int, next_offset: int) -> None:
         if self.began is None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from enrich.law import Law
@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     raw_topic: str = Field("readings.raw", min_length=1, description="Topic of raw readings.")
     devices_topic: str = Field("registry.devices", min_length=1, description="Topic of device states.")
     patients_topic: str = Field("registry.patients", min_length=1, description="Topic of patient states.")
+    backfill_topic: str | None = Field(
+        None,
+        min_length=1,
+        description="Topic of archived readings, as `backfill --to-topic` publishes them.",
+    )
     batch_records: int = Field(5_000, ge=1, le=100_000, description="Most records of one transaction.")
     batch_bytes: int = Field(8_388_608, ge=1, description="Most bytes of one transaction; one record may exceed it.")
     batch_age_ms: int = Field(200, ge=1, description="Longest wait for a batch to fill.")
@@ -100,6 +105,14 @@ class Settings(BaseSettings):
             raise ValueError(
                 "is no URL with a port from 1 to 65535: in a user or password # / ? % @ : must be percent-encoded"
             )
+        return value
+
+    @field_validator("backfill_topic")
+    @classmethod
+    def _is_for_itself(cls, value: str | None, info: ValidationInfo) -> str | None:
+        others = [info.data.get(name) for name in ("raw_topic", "devices_topic", "patients_topic")]
+        if value is not None and value in others:
+            raise ValueError("must be a topic of its own: what its headers say is believed")
         return value
 
     @field_validator("blocked_statuses", mode="before")

@@ -1,13 +1,18 @@
 """A bad deployment is not bad data: when nearly all that comes is unreadable, the line stops instead of emptying it."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from ingest.batch import Batch
+from ingest.change import Change
 from schemas.judgement import Entry, Judgement, Rejected
 from schemas.reasons import Reason
 
 _UNREADABLE: Final = frozenset({Reason.MALFORMED, Reason.INVALID})
+
+
+Store = Callable[[Batch], Awaitable[Change]]
 
 
 class StopLineError(Exception):
@@ -54,6 +59,17 @@ class StopLine:
         """Those that were looked at last are stored."""
         self._unreadable.extend(self._coming)
         self._coming = []
+
+
+def under(line: StopLine, store: Callable[..., Awaitable[Change]]) -> Store:
+    """What stores a batch, and stops the line for a bad deployment."""
+
+    async def store_batch(batch: Batch) -> Change:
+        change = await store(batch, look=line.look)
+        line.stored()
+        return change
+
+    return store_batch
 
 
 def _unreadable(judgement: Judgement) -> bool:

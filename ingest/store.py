@@ -1,7 +1,7 @@
 """The data path: take a batch, judge each record, store all with the position. One transaction, top to bottom."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from enrich.judge import judge, unregistered_mentions
@@ -15,7 +15,8 @@ from schemas.envelope import understand
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.reading import Reading
 from schemas.reasons import Reason
-from schemas.record import Record
+from schemas.record import Place, Record
+from sinks.carried import take, taken_already
 from sinks.database import Connection, Database
 from sinks.errors import CollisionError
 from sinks.ledger import Source, move
@@ -70,12 +71,18 @@ async def store(
                 registry.learn(news.states, news.owners, version=news.version)
                 pairs = zip(batch.records, entries, strict=True)
                 entries = [judged(record) if touches(news, entry.judgement) else entry for record, entry in pairs]
+            carried = {*batch.carried, *batch.stand_elsewhere}
+            if carried:
+                taken = await taken_already(connection, carried, batch.sources)
+                entries, carried = untaken(entries, taken), carried - taken
             accepted, rejected = told_apart(entries)
             by_key = ranked_by_key(accepted)
             ranked = await first_received(connection, by_key, batch.sources, look_for=newest.not_newer(by_key))
             await insert_readings(connection, ranked.winners, ranked.sources)
             await insert_rejections(connection, [*rejected, *ranked.others], ranked.sources)
             await note_mentions(connection, mentions(ranked.winners, registry))
+            if carried:
+                await take(connection, carried, batch.sources, repeated=carried - {entry.place for entry in entries})
     except CollisionError:
         newest.collided()
         raise
@@ -153,6 +160,12 @@ async def standing_beside(
         if giving_way(standing) - alone:
             raise CollisionError("a reading that was to stay has changed meanwhile")
     return standing
+
+
+def untaken(entries: Iterable[Entry[Judgement]], taken: Collection[Place]) -> list[Entry[Judgement]]:
+    """Those whose places were not taken before; of those with one place the first."""
+    seen = set(taken)
+    return [entry for entry in entries if entry.place not in seen and not seen.add(entry.place)]  # type: ignore[func-returns-value]
 
 
 def mentions(entries: Iterable[Entry[Judgement]], registry: Registry) -> list[tuple[int, str | None, int | None]]:

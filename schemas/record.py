@@ -32,6 +32,13 @@ class Record:
     received_at: datetime | None
     """The broker's record timestamp, UTC, or what a line of an archive says itself; None is unknown."""
     value: bytes | None = field(repr=False)
+    carrier: "Record | None" = None
+    """Of a record of an archive that came through the backfill topic: the record there that carried it."""
+
+    @property
+    def delivered(self) -> "Record":
+        """As it was delivered, with its place in the log that it was read from."""
+        return self.carrier or self
 
     @property
     def digest(self) -> bytes:

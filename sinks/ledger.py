@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
-from schemas.record import Record
+from schemas.record import ARCHIVE, Record
 from sinks.database import Connection
 from sinks.errors import HeldOtherwiseError, PositionMovedError
 from sinks.statements import sql
@@ -50,7 +50,7 @@ class Gap(NamedTuple):
     first_offset: int
     next_offset: int
     kind: str
-    """`skipped`, `truncated`, `marker` or `filtered`, as `source_gaps` explains."""
+    """`skipped`, `truncated`, `marker`, `filtered` or `awaited`, as `source_gaps` explains."""
 
 
 class Move(NamedTuple):
@@ -119,9 +119,18 @@ async def positions(connection: Connection, names: Iterable[str]) -> dict[tuple[
 
 
 async def left_out(connection: Connection, source: Source, partition: int) -> list[Gap]:
-    """What was left out on request, in the order of offsets."""
+    """What was left out on request or passed over, and may still be taken, in the order of offsets."""
     rows = await connection.fetch(sql("left_out"), source.source_id, partition)
     return [Gap(row["first_offset"], row["next_offset"], row["kind"]) for row in rows]
+
+
+async def hold_archives(connection: Connection, source_ids: Iterable[int], *, alone: bool) -> None:
+    """From here on, until the transaction ends, nobody who is alone with one of the archives does anything to it.
+
+    :param alone: nobody else does either: for a run of the file, which takes piece after piece. Else others may take
+        single records, too.
+    """
+    await connection.execute(sql("hold_archives"), list(source_ids), alone)
 
 
 async def move(connection: Connection, moves: Sequence[Move], last: Mapping[tuple[str, int], Record]) -> None:
@@ -130,11 +139,13 @@ async def move(connection: Connection, moves: Sequence[Move], last: Mapping[tupl
     :param last: the last record of each (source, partition) that has any, by which the log is known again.
     :raises PositionMovedError: when any of them no longer stands at `expected`; nothing may be stored then.
     """
+    if archives := {m.source.source_id for m in moves if m.source.name.startswith(ARCHIVE)}:
+        await hold_archives(connection, archives, alone=True)
     await _move_on(connection, [m for m in moves if m.end_of_gap is None], last)
     for m in moves:
         if m.end_of_gap is not None:
             await _take_from_gap(connection, m, m.end_of_gap)
-    gaps = [(m.source.source_id, m.partition, *gap) for m in moves for gap in (*m.gaps, *_rest(m))]
+    gaps = [(m.source.source_id, m.partition, *gap) for m in moves for gap in m.gaps]
     if gaps:
         await connection.execute(sql("note_gaps"), *map(list, zip(*gaps, strict=True)))
 
@@ -159,15 +170,9 @@ async def _move_on(connection: Connection, moves: Sequence[Move], last: Mapping[
 
 async def _take_from_gap(connection: Connection, m: Move, end: int) -> None:
     taken = m.next_offset - m.expected - _offsets_in(m.gaps)
-    where = (m.source.source_id, m.partition, m.expected, end)
+    where = (m.source.source_id, m.partition, m.expected, end, m.next_offset)
     if await connection.execute(sql("take_from_gap"), *where, taken, len(m.repeated)) != "UPDATE 1":
         raise PositionMovedError("another owner has taken from the gap")
-
-
-def _rest(m: Move) -> list[Gap]:
-    if m.end_of_gap is None or m.end_of_gap == m.next_offset:
-        return []
-    return [Gap(m.next_offset, m.end_of_gap, FILTERED)]
 
 
 def _offsets_in(gaps: Iterable[Gap]) -> int:

@@ -1,10 +1,12 @@
 """The real servers that tests stand on, started once a session, and a fresh database or topic for each test."""
 
 import asyncio
+import json
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -21,6 +23,7 @@ from ingest.demo.kept_server import free_port as find_free_port
 from ingest.law_parameters import adopt_parameters, parameters
 from sinks.database import Database
 from sinks.migrate import migrate
+from tests import archives
 from tests.apache_kafka import ApacheKafka, KafkaMissingError
 from tests.canaries import heard
 from tests.timescale_wasm import Timescale, TimescaleMissingError
@@ -178,6 +181,15 @@ async def migrated(postgres_server: EmbeddedPostgres, migrated_template: str) ->
     """The URL of a fresh database with the schema and the law of the defaults."""
     async with fresh_database(postgres_server, migrated_template) as url:
         yield url
+
+
+@pytest.fixture
+async def clinic(migrated: str, tmp_path: Path) -> str:
+    """A database that knows device 1 and its patient in Philadelphia, from a plain export without history."""
+    export = [{"deviceId": 1, "patientId": 7, "currentStatus": "withPatient"}, {"patientId": 7, "zipCode": "19137"}]
+    path = archives.file(tmp_path, "registry/export.json", json.dumps(export).encode())
+    assert (await archives.run(migrated, "registry", "load", path))[0] == 0
+    return migrated
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from random import Random
 from tempfile import TemporaryFile
 from typing import Any
 
-import asyncpg
 import hypothesis
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,69 +44,15 @@ from sinks.database import Database
 from sinks.ledger import Source
 from sinks.readings import READING_COLUMNS, REJECTION_COLUMNS
 from tests import oracle
+from tests.archives import archived, backfill, conserved, environment, fetch, file, line, lines, run
 from tests.build import LAW, NOON, envelope, rfc3339, wire_names
 from tests.conftest import execute
 from tests.fill import fill
-from tests.histories import History, history
+from tests.histories import history
 from tests.service import readings
 from tests.test_law_against_oracle import differences, expected, rows, zone_of
 
 HISTORIES = int(os.environ.get("HISTORIES", "60")) // 3
-
-
-def environment(url: str, **more: object) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("READINGS_")}
-    ours = {"DATABASE_URL": url, "LOG_LEVEL": "error", "BATCH_RECORDS": 100, **more}
-    return {**inherited, **{f"READINGS_{name}": str(value) for name, value in ours.items()}}
-
-
-async def run(url: str, *arguments: str | Path, **more: object) -> tuple[int, str, str]:
-    """Exit code, stdout, stderr of `readings …`, but for how far it was by then, on a slow machine."""
-    async with readings(*map(str, arguments), env=environment(url, **more)) as process:
-        code, out, err = await process.ended()
-    return code, out, "".join(text for text in err.splitlines(keepends=True) if not text.startswith("backfill: "))
-
-
-async def backfill(url: str, *arguments: str | Path, **more: object) -> dict[str, Any]:
-    """What the run says of itself; it must end well."""
-    code, out, err = await run(url, "backfill", "--json", *arguments, **more)
-    assert (code, err) == (0, "")
-    return json.loads(out)
-
-
-async def fetch(url: str, statement: str) -> list[tuple[Any, ...]]:
-    connection = await asyncpg.connect(url)
-    try:
-        return [tuple(row) for row in await connection.fetch(statement)]
-    finally:
-        await connection.close()
-
-
-def line(number: int, *, received: int | None = None, **said: Any) -> bytes:
-    """A heart rate of device 1, `number` minutes after noon, received `received` minutes after noon."""
-    document = json.loads(envelope(taken=NOON + timedelta(minutes=number), **said))
-    at = number if received is None else received
-    return json.dumps({"receivedAt": rfc3339(NOON + timedelta(minutes=at)), **document}).encode() + b"\n"
-
-
-def lines(begin: int, end: int) -> bytes:
-    return b"".join(line(number) for number in range(begin, end))
-
-
-def file(folder: Path, name: str, content: bytes) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
-
-
-@pytest.fixture
-async def clinic(migrated: str, tmp_path: Path) -> str:
-    """A database that knows device 1 and its patient in Philadelphia, from a plain export without history."""
-    export = [{"deviceId": 1, "patientId": 7, "currentStatus": "withPatient"}, {"patientId": 7, "zipCode": "19137"}]
-    path = file(tmp_path, "registry/export.json", json.dumps(export).encode())
-    assert (await run(migrated, "registry", "load", path))[0] == 0
-    return migrated
 
 
 # --- once ------------------------------------------------------------------------------------------------------------
@@ -140,20 +85,6 @@ async def test_a_plain_export_of_today_gives_years_of_readings_their_patients_an
 
 
 # --- the law --------------------------------------------------------------------------------------------------------
-
-
-def archived(given_: History) -> tuple[list[bytes], list[oracle.RegistryRecord]]:
-    """A history's readings as the lines of an archive, receipts of all of them told; and its registry."""
-    values = []
-    for record in oracle.by_place(given_.records):
-        value = (record.value or b"").strip(b" \t\r\n")
-        if value and b"\n" not in value and b"receivedAt" not in value and record.received_at is not None:
-            said = rfc3339(record.received_at).encode()
-            if value.startswith(b"{"):  # what is malformed otherwise tells no receipt, in an archive
-                values.append(b'{"receivedAt":"%s",' % said + value[1:])
-        elif value and b"\n" not in value:
-            values.append(value)
-    return values, list(given_.registry)
 
 
 @pytest.mark.parametrize("seed", range(HISTORIES))
@@ -224,13 +155,6 @@ async def store_archive(url: str, path: Path, rng: Random) -> None:
 
 
 # --- killed, stopped, twice at once ---------------------------------------------------------------------------------
-
-
-async def conserved(url: str) -> bool:
-    """Whether each offset that was passed stands exactly once, or in a gap."""
-    code, out, err = await run(url, "verify", "--json")
-    assert code == 0, out + err
-    return bool(json.loads(out)["holds"])
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(50, marks=[pytest.mark.thorough, pytest.mark.timeout(900)])])

@@ -136,7 +136,8 @@ def test_the_broker_makes_no_topic_by_itself_and_is_given_those_of_the_settings(
             assert words[2] == "--partitions"
             made[words[1]] = dict(option.split("=") for option in words[4:] if option != "--config")
     defaults = {name: Settings.model_fields[name].default for name in ("raw_topic", "devices_topic", "patients_topic")}
-    assert set(made) == set(defaults.values())
+    archived = {service["environment"]["READINGS_BACKFILL_TOPIC"] for service in OURS.values()}
+    assert set(made) == set(defaults.values()) | archived
     assert {options["cleanup.policy"] for options in made.values()} == {"delete"}
     assert made[defaults["raw_topic"]]["message.timestamp.type"] == "LogAppendTime"
     assert made[defaults["devices_topic"]]["retention.ms"] == made[defaults["patients_topic"]]["retention.ms"] == "-1"

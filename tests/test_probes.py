@@ -110,7 +110,9 @@ def test_the_lag_is_told_by_position_end_and_what_is_in_hand(monkeypatch: pytest
     lag.see_end(tp, 15)
     assert lag.partitions == [("raw", 0, 5, 0)]
     received_ms = int((datetime.now(UTC) - timedelta(seconds=90)).timestamp() * 1000)
-    records = [SimpleNamespace(offset=offset, timestamp=received_ms + offset, value=b"{}") for offset in (10, 11)]
+    records = [
+        SimpleNamespace(offset=offset, timestamp=received_ms + offset, value=b"{}", headers=()) for offset in (10, 11)
+    ]
     assert pending.add(tp, 10, records) == 12
     lag.hand_out(pending)
     now = time.monotonic()

@@ -125,7 +125,8 @@ def consume(
     """Take readings from Kafka and store them, until SIGTERM (exit 0) or SIGINT (exit 130).
 
     The registry topics are followed first. While the database or the broker is away it waits and nothing moves; what
-    was not stored is taken again. Any number of replicas share the partitions.
+    was not stored is taken again. Any number of replicas share the partitions. With READINGS_BACKFILL_TOPIC they share
+    what readings backfill --to-topic publishes, too, after the live readings.
 
     When nearly all that comes is malformed or invalid, a bad deployment most likely, the line stands still and says so
     once a minute; with --until-caught-up it ends with 1. With READINGS_HTTP_PORT it answers /live, /ready and /metrics.

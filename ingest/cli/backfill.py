@@ -46,6 +46,10 @@ def backfill_paths(  # noqa: PLR0917 - the command line names them
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Judge all of it, rule 9 included, and write nothing.")
     ] = False,
+    to_topic: Annotated[
+        bool,
+        typer.Option("--to-topic", help="Publish to READINGS_BACKFILL_TOPIC, for readings consume to store it."),
+    ] = False,
     workers: Annotated[
         int, typer.Option(metavar="N", min=1, max=64, help="Processes, a file each at a time; give it your cores.")
     ] = 1,
@@ -74,8 +78,11 @@ def backfill_paths(  # noqa: PLR0917 - the command line names them
     even by kill -9, goes on where it stood. What --since and --until leave out is not stored and not set aside: it is
     noted as a gap, and taken by a later run that asks for it. --dry-run and --limit use one process.
 
-    Exit 0 when all is stored, 1 when a file could not be read (it is named, the others go on) or when the input is
-    malformed or invalid nearly throughout, 130 when interrupted.
+    With --to-topic what is not stored yet is published to READINGS_BACKFILL_TOPIC, and every readings consume that has
+    this setting takes its share: the same rows in the end. Published again, a record is counted as repeated.
+
+    Exit 0 when all is stored or published, 1 when a file could not be read (it is named, the others go on) or when the
+    input is malformed or invalid nearly throughout, 130 when interrupted.
     """
     settings = load()
     set_up_logs(settings.log_format, settings.log_level)
@@ -83,21 +90,22 @@ def backfill_paths(  # noqa: PLR0917 - the command line names them
     files = files_of(paths)
     at_once = 1 if dry_run or limit is not None else min(workers, max(1, len(files)))
     share = None if rate is None else rate / at_once
-    manner = Manner(since, until, limit, share, yield_to_live, accept_bad_input, dry_run)
+    manner = Manner(since, until, limit, share, yield_to_live, accept_bad_input, dry_run, to_topic)
+    publishing = to_topic and not dry_run
     if share is not None:
         settings = settings.model_copy(update={"batch_records": max(1, min(settings.batch_records, int(share)))})
 
     async def run() -> tuple[Report, bool, int]:
         stop = asyncio.Event()
         code = stop_on_signals(stop)
-        with shown(files) as tell:
+        with shown(files, publishing=publishing) as tell:
             if at_once == 1:
                 report = await backfill(files, settings, zones, manner=manner, stop=stop, tell=tell)
             else:
                 report = await backfill_in_processes(
                     files, settings, workers=at_once, manner=manner, stop=stop, tell=tell
                 )
-        settled = dry_run or (report.ended_by is None and await settle(settings, zones, stop=stop))
+        settled = dry_run or publishing or (report.ended_by is None and await settle(settings, zones, stop=stop))
         return report, settled, code()
 
     report, settled, code = asyncio.run(run())
@@ -105,9 +113,10 @@ def backfill_paths(  # noqa: PLR0917 - the command line names them
         if outcome.error is not None:
             typer.echo(f"readings: {outcome.file}: {outcome.error}", err=True)
     if as_json:
-        typer.echo(json.dumps(_as_json(report) | {"dry_run": dry_run, "settled": settled and code == 0}))
+        said = _as_json(report, publishing=publishing)
+        typer.echo(json.dumps(said | {"dry_run": dry_run, "settled": settled and code == 0}))
     else:
-        typer.echo("\n".join(_in_words(report, dry_run=dry_run)))
+        typer.echo("\n".join(_in_words(report, dry_run=dry_run, topic=settings.backfill_topic if publishing else None)))
     if report.ended_by is not None:
         raise report.ended_by
     if code:
@@ -117,14 +126,18 @@ def backfill_paths(  # noqa: PLR0917 - the command line names them
     raise typer.Exit(code)
 
 
-def _in_words(report: Report, *, dry_run: bool) -> list[str]:
-    """A line a file, a line a reason, and what it comes to."""
+def _in_words(report: Report, *, dry_run: bool, topic: str | None) -> list[str]:
+    """A line a file, a line a reason, and what it comes to.
+
+    :param topic: where it was published, if it was.
+    """
     outcomes = report.outcomes
-    rows: list[tuple[str, ...]] = [("file", "readings", "set aside", "already there", "left out")]
-    rows += [(str(one.file), *map(str, _counts(one))) for one in outcomes if one.error is None]
-    totals = [sum(numbers) for numbers in zip(*map(_counts, outcomes), strict=True)] or [0, 0, 0, 0]
+    counts = _stored if topic is None else _published
+    rows: list[tuple[str, ...]] = [("file", *counts(Outcome("")))]
+    rows += [(str(one.file), *map(str, counts(one).values())) for one in outcomes if one.error is None]
     if len(outcomes) != 1:
-        rows.append(("all", *map(str, totals)))
+        totals = zip(*(counts(one).values() for one in (Outcome(""), *outcomes)), strict=True)
+        rows.append(("all", *(str(sum(numbers)) for numbers in totals)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join([name.ljust(widths[0]), *(n.rjust(w) for n, w in zip(numbers, widths[1:], strict=True))])
@@ -133,17 +146,26 @@ def _in_words(report: Report, *, dry_run: bool) -> list[str]:
     reasons = sum((one.set_aside for one in outcomes), Counter[str]())
     lines += [f"  {reason}  {count}" for reason, count in sorted(reasons.items(), key=lambda one: (-one[1], one[0]))]
     if outcomes and not any(one.records for one in outcomes) and all(one.error is None for one in outcomes):
-        lines.append("nothing new" + (": all of it is there already" if totals[2] else ""))
+        there = any(one.already_there for one in outcomes)
+        lines.append("nothing new" + (": all of it is there already" if there else ""))
+    elif topic is not None:
+        lines.append(f"it lies in {topic}; consumers store it: readings status tells how far they are")
     if dry_run:
         lines.append("nothing was written; a row that the database itself would refuse is not foreseen")
     return lines
 
 
-def _counts(one: Outcome) -> tuple[int, int, int, int]:
-    return one.readings, one.set_aside.total(), one.already_there, one.left_out
+def _stored(one: Outcome) -> dict[str, int]:
+    """What is counted of a file, by the heads of the columns."""
+    found = {"readings": one.readings, "set aside": one.set_aside.total()}
+    return found | {"already there": one.already_there, "left out": one.left_out}
 
 
-def _as_json(report: Report) -> dict[str, Any]:
+def _published(one: Outcome) -> dict[str, int]:
+    return {"published": one.records, "already there": one.already_there, "left out": one.left_out}
+
+
+def _as_json(report: Report, *, publishing: bool) -> dict[str, Any]:
     outcomes = report.outcomes
     became = sum((one.became for one in outcomes), Counter[str]())
     return {
@@ -153,17 +175,22 @@ def _as_json(report: Report) -> dict[str, Any]:
             else {
                 "file": str(one.file),
                 "source": one.source,
-                "readings": one.readings,
-                "rejected": dict(one.set_aside),
+                **_became(one.records, one.became, publishing=publishing),
                 "already_there": one.already_there,
                 "left_out": one.left_out,
                 "error": one.error,
             }
             for one in outcomes
         ],
-        "readings": became[READING],
-        "rejected": {reason: count for reason, count in became.items() if reason != READING and count},
+        **_became(sum(one.records for one in outcomes), became, publishing=publishing),
         "already_there": sum(one.already_there for one in outcomes),
         "left_out": sum(one.left_out for one in outcomes),
         "unreadable": sum(one.error is not None for one in outcomes),
     }
+
+
+def _became(records: int, became: Counter[str], *, publishing: bool) -> dict[str, Any]:
+    if publishing:
+        return {"published": records}
+    rejected = {reason: count for reason, count in became.items() if reason != READING and count}
+    return {"readings": became[READING], "rejected": rejected}

@@ -22,11 +22,12 @@ _REASONS: Final = 3
 class Tally:
     """What the steps told by now come to."""
 
-    def __init__(self, files: list[str]) -> None:
+    def __init__(self, files: list[str], *, publishing: bool) -> None:
         self.files, self.done = len(files), 0
         self.sizes = {file: Path(file).stat().st_size for file in files if Path(file).is_file()}
         self.read: dict[str, int] = {}
         self.records = 0
+        self.publishing = publishing
         self.became = Counter[str]()
         self._began: float | None = None
 
@@ -61,6 +62,8 @@ class Tally:
 
     @property
     def counts(self) -> str:
+        if self.publishing:
+            return f"{self.records:,} published"
         refused = Counter({fate: lines for fate, lines in self.became.items() if fate != READING and lines > 0})
         most = ", ".join(f"{reason} {lines:,}" for reason, lines in refused.most_common(_REASONS))
         said = f"{self.became[READING]:,} readings, {refused.total():,} set aside"
@@ -73,9 +76,12 @@ class Tally:
 
 
 @contextmanager
-def shown(files: list[str]) -> Iterator[Callable[[Step], None]]:
-    """Inside, what is told is shown."""
-    tally = Tally(files)
+def shown(files: list[str], *, publishing: bool = False) -> Iterator[Callable[[Step], None]]:
+    """Inside, what is told is shown.
+
+    :param publishing: records are published, and what becomes of them is not known here.
+    """
+    tally = Tally(files, publishing=publishing)
     if not sys.stderr.isatty():
         told_at = monotonic()
 
@@ -102,7 +108,8 @@ def shown(files: list[str]) -> Iterator[Callable[[Step], None]]:
             else:
                 if step.file not in tasks:
                     tasks[step.file] = bars.add_task("", total=None)
-                description = f"  {step.doing} {Path(step.file).name}"
+                doing = "publishing" if publishing and step.doing == STORING else step.doing
+                description = f"  {doing} {Path(step.file).name}"
                 bars.update(tasks[step.file], description=description, completed=step.read, total=step.size)
             said = f"{tally.done} of {tally.files} files  {tally.counts}  {tally.rate:,.0f} records/s"
             bars.update(overall, description=said, completed=tally.share)

@@ -1,12 +1,23 @@
 """An explanation in words, for an auditor, and as JSON, for a program."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from ingest.explanation import Explanation, Fate, Step, said
 from schemas.judgement import Entry, Judgement, Rejected
 from schemas.record import Place
+from sinks.carried import AWAITED
 from sinks.ledger import FILTERED
+
+_PLAINLY: Final = {
+    Fate.READING: "a reading",
+    Fate.CARRIER: "taken: it carried a record of an archive, told by its headers, which stands at its own place",
+    Fate.MISSING: "taken, and it stands nowhere: this must not be; run: readings verify",
+}
+_GAPS: Final = {
+    FILTERED: "left out by --since or --until, and still to be had",
+    AWAITED: "passed over by others that came through the backfill topic, and still to be had",
+}
 
 
 def explanation_in_words(found: Explanation) -> list[str]:
@@ -71,8 +82,8 @@ def explanation_as_json(found: Explanation) -> dict[str, Any]:
 def _became(found: Explanation) -> str:
     position, gap, state = found.position, found.gap, found.state
     match found.fate:
-        case Fate.READING:
-            return "a reading"
+        case Fate.READING | Fate.CARRIER | Fate.MISSING as fate:
+            return _PLAINLY[fate]
         case Fate.REJECTION:
             assert found.entry is not None
             assert isinstance(found.entry.judgement, Rejected)
@@ -84,7 +95,7 @@ def _became(found: Explanation) -> str:
             return f"{told}, recorded {said(state.recorded_at)}; it says {', '.join(sorted(state.says)) or 'nothing'}"
         case Fate.GAP:
             assert gap is not None
-            why = "left out by --since or --until, and still to be had" if gap.kind == FILTERED else "never given to us"
+            why = _GAPS.get(gap.kind, "never given to us")
             return f"{why}: it lies in a gap from {gap.first_offset} to {gap.next_offset - 1} ({gap.kind})"
         case Fate.NOT_TAKEN if position.next_offset is None:
             return "not taken yet: nobody has begun its partition"
@@ -92,11 +103,13 @@ def _became(found: Explanation) -> str:
             return f"not taken yet: the next to take is {position.next_offset}"
         case Fate.BEFORE_THE_FIRST:
             return f"never asked for: the first that was there is {position.first_offset}"
+        case Fate.CARRIER:
+            return (
+                "it carried a record of an archive, told by its headers archive and record, which stands at its place"
+            )
         case Fate.DROPPED:
             counts = f"{position.expired} were dropped by retention and {position.repeated} were repeats"
             return f"taken, and it stands nowhere: of this partition {counts}"
-        case Fate.MISSING:
-            return "taken, and it stands nowhere: this must not be; run: readings verify"
 
 
 def _received(entry: Entry[Judgement]) -> str:
