@@ -337,10 +337,10 @@ WITH lines AS (
     SELECT source_id, source_partition FROM readings UNION ALL SELECT source_id, source_partition FROM rejections
     UNION ALL SELECT source_id, source_partition FROM device_states
     UNION ALL SELECT source_id, source_partition FROM patient_states)
-SELECT source_id, source_partition, next_offset - first_offset - missing AS given, count(l) AS lines
+SELECT source_id, source_partition, next_offset - first_offset - missing - repeated AS given, count(l) AS lines
 FROM source_positions p LEFT JOIN lines l USING (source_id, source_partition)
-GROUP BY source_id, source_partition, next_offset, first_offset, missing
-HAVING next_offset - first_offset - missing <> count(l)
+GROUP BY source_id, source_partition, next_offset, first_offset, missing, repeated
+HAVING next_offset - first_offset - missing - repeated <> count(l)
 """
 
 
