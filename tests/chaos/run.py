@@ -103,7 +103,8 @@ async def tell(url: str, load: Load, happened: Mapping[str, int], over: asyncio.
             async with asyncio.timeout(2):
                 lines = await stored(url)
             done = f"{lines.pop('readings')} readings and {sum(lines.values())} rejections stored"
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # a time-out is an OSError
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            # A time-out is an OSError; the last is what asyncpg raises when the connection goes in the middle of a word.
             done = "the database is away"
         say(f"{told(load.given)}; {done}; {told(happened)}")
 

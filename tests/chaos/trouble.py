@@ -79,8 +79,7 @@ class Replica:
         # Small and large, quick and slow batches: what is in hand when it is stopped, or already stored, differs.
         size, age_ms = self._dice.choice((20, 200, 1000)), self._dice.choice((50, 200, 2000))
         batches = {"READINGS_BATCH_RECORDS": str(size), "READINGS_BATCH_AGE_MS": str(age_ms)}
-        self._process = readings("consume", env=self._env | batches)
-        await self._process.__aenter__()
+        self._process = await readings("consume", env=self._env | batches).__aenter__()
         self._end = asyncio.ensure_future(self._process.ended())
         self._end.add_done_callback(lambda end: end.cancelled() or self.logs.append(end.result()[2]))
 
