@@ -1,52 +1,77 @@
-"""List and run the benchmarks: `python -m tests.bench [--list] [NAME …]`, or `make bench` for all of them.
+"""Run the benchmarks: `python -m tests.bench`, or `make bench`; `--only NAME,…` some of them, `--list` says what there is.
 
-A benchmark is a module of this folder that can be run by itself (it has a `__main__` part); the first line of its
-docstring says what it measures. Each runs in a process of its own, so that none warms or fattens the next.
+Each is a module of this folder that can be run by itself too (`python -m tests.bench.stages`), and runs in a process of
+its own here, so that none warms or fattens the next.
 """
 
 import argparse
 import ast
+import json
+import shlex
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tests.bench.found import saved
+from tests.bench.run import options, without
 
 HERE = Path(__file__).parent
-
-
-def benchmarks() -> dict[str, str]:
-    """What can be run, by name, and what each measures."""
-    found = {}
-    for path in sorted(HERE.glob("*.py")):
-        source = path.read_text(encoding="utf-8")
-        if not path.stem.startswith("_") and "__main__" in source:
-            found[path.stem] = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
-    return found
+BENCHMARKS = ("stages", "end_to_end", "registry_sizes", "backfill", "latency", "corrections", "memory", "zones")
+STUDIES = ("table_layouts",)
+"""For a decision that was taken; run when they are named."""
 
 
 def main() -> int:
-    found = benchmarks()
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Run the benchmarks.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(found)} (default: all)")
+    parser.add_argument("--only", type=_names, default=BENCHMARKS, metavar="NAME,…", help="(default: all but studies)")
     parser.add_argument("--list", action="store_true", help="only say what there is")
-    asked = parser.parse_args()
-    if unknown := [name for name in asked.names if name not in found]:
-        parser.error(f"no benchmark {unknown[0]}: there is {', '.join(found)}")
-    chosen = asked.names or list(found)
-    for name in chosen:
-        print(f"{name:<24} {found[name]}")
-    if asked.list:
+    options(parser)
+    told = parser.parse_args()
+    if told.list:
+        for name in (*BENCHMARKS, *STUDIES):
+            print(f"{name:<16}{_first_line(name)}")
         return 0
-    failed = []
-    for name in chosen:
-        print(f"\n=== {name}", flush=True)
-        began = time.monotonic()
-        if subprocess.run([sys.executable, "-m", f"tests.bench.{name}"], cwd=HERE.parents[1]).returncode != 0:
-            failed.append(name)
-        print(f"=== {name}: {'failed after' if name in failed else 'done in'} {time.monotonic() - began:.1f} s")
-    if failed:
-        print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    began, failed, missed = datetime.now(UTC), list[str](), list[str]()
+    found: dict[str, Any] = {}
+    with TemporaryDirectory() as folder:
+        for name in told.only:
+            file = Path(folder, name)
+            print(f"\n=== {name}: {_first_line(name)}", flush=True)
+            started = time.monotonic()
+            passed_on = without(sys.argv[1:], "--only", "--json")
+            command = [sys.executable, "-m", f"tests.bench.{name}", *passed_on, "--json", str(file)]
+            subprocess.run(command, cwd=HERE.parents[1])
+            seconds = round(time.monotonic() - started)
+            print(f"=== {name}: {seconds} s", flush=True)
+            if file.exists():
+                found[name] = {"seconds": seconds, **json.loads(file.read_text(encoding="utf-8"))}
+                missed += [f"{name}: {target['what']}" for target in found[name]["targets"] if not target["met"]]
+            else:
+                failed.append(name)
+    if told.json:
+        command_line = shlex.join([parser.prog, *without(sys.argv[1:], "--database-url", "--json")])
+        saved({"began": began.isoformat(timespec="seconds"), "command": command_line, "benchmarks": found}, told.json)
+    for words, names in (("failed", failed), ("missed", missed)):
+        for name in names:
+            print(f"{words}: {name}", file=sys.stderr)
+    return int(bool(failed or missed))
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in (*BENCHMARKS, *STUDIES):
+            raise argparse.ArgumentTypeError(f"no benchmark {name}: there is {', '.join((*BENCHMARKS, *STUDIES))}")
+    return names
+
+
+def _first_line(name: str) -> str:
+    source = (HERE / f"{name}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 if __name__ == "__main__":

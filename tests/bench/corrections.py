@@ -1,11 +1,10 @@
 """What late news cost: a decommission that touches 10,000 readings, states that touch none, and live batches meanwhile.
 
-One PostgreSQL with the durability of its defaults and 300,000 readings: 10,000 of device 1, 200,000 of device 2, the
-rest of 900 others. Live batches of 100 readings are stored with no pause while the 200,000 are worked off: in the same
-process, as `readings consume` does it, and by another replica; with registry changes coming in all the while.
+300,000 readings: 10,000 of device 1, 200,000 of device 2, the rest of 900 others. Live batches of 100 readings are stored
+with no pause while corrections are worked off: in the same process, as `readings consume` does it, and the large one by
+another replica too; with registry changes coming in all the while.
 """
 
-import argparse
 import asyncio
 import json
 import multiprocessing
@@ -13,12 +12,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
-
-import psutil
 
 import sinks.registry
 from enrich.law import Law
@@ -26,8 +22,6 @@ from enrich.registry import Registry
 from enrich.zones import table_zones
 from ingest.batch import Batch
 from ingest.correct import PAGE, correct
-from ingest.demo.embedded_postgres_server import EmbeddedPostgres
-from ingest.law_parameters import adopt_parameters, parameters
 from ingest.patience import patiently
 from ingest.store import store
 from schemas.record import Place, Record
@@ -35,71 +29,33 @@ from schemas.states import About, State, understand_state
 from sinks.corrections import pending_corrections
 from sinks.database import Database
 from sinks.ledger import Move, Source, begin_partition, open_source
-from sinks.migrate import migrate
 from sinks.registry import add_states
+from tests.bench.found import Found, Row
+from tests.bench.machine import processor_s, spent
+from tests.bench.parts import TIMEOUT_S, Parts
+from tests.bench.run import Asked, run
 
 LAW = Law()
 SOURCE, REGISTRY = "kafka:readings.raw", "kafka:registry.devices"
 LIVE = 100
 OTHERS = range(1_000, 1_900)
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
-TIMEOUT_S = 600
-
-
-@dataclass
-class Spent:
-    """Wall-clock and processor seconds: ours, and those of the database with all that work for it."""
-
-    seconds: float = 0.0
-    ours_s: float = 0.0
-    database_s: float = 0.0
-
-
-@dataclass
-class Waits:
-    """Of live batches, in milliseconds."""
-
-    batches: int
-    median_ms: float
-    longest_ms: float
-    registry_change_longest_ms: float
-    correction_s: float = 0.0
-
-
-@dataclass
-class Found:
-    late_decommission_of_10_000: Spent = field(default_factory=Spent)
-    taken_back_again: Spent = field(default_factory=Spent)
-    states_without_rows: Spent = field(default_factory=Spent)
-    of_which_queueing_s: float = 0.0
-    longest_registry_batch_s: float = 0.0
-    learning_them_all_at_once: Spent = field(default_factory=Spent)
-    live_alone: Waits | None = None
-    live_beside_correction: Waits | None = None
-    live_beside_another_replica: Waits | None = None
-
-
-def processor_s(pid: int | None) -> float:
-    """Processor seconds of a server and all that ever worked for it."""
-    server = psutil.Process(pid)
-    spent = server.cpu_times()
-    total = spent.user + spent.system + spent.children_user + spent.children_system
-    for child in server.children(recursive=True):
-        try:
-            own = child.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += own.user + own.system
-    return total
+FILLED, STATES = 300_000, 50_000
 
 
 @contextmanager
-def measured(spent: Spent, server: EmbeddedPostgres) -> Iterator[None]:
-    began, ours, theirs = time.perf_counter(), time.process_time(), processor_s(server.pid)
+def timed(rows: list[Row], what: str, parts: Parts) -> Iterator[None]:
+    """Wall-clock and processor seconds: ours, and those of the database with all that work for it."""
+    began, ours, theirs = time.perf_counter(), time.process_time(), processor_s(parts.database_pid)
     yield
-    spent.seconds = round(time.perf_counter() - began, 2)
-    spent.ours_s = round(time.process_time() - ours, 2)
-    spent.database_s = round(processor_s(server.pid) - theirs, 2)
+    seconds, ours_s = time.perf_counter() - began, time.process_time() - ours
+    database_s = spent(processor_s(parts.database_pid), theirs)
+    rows.append({
+        "": what,
+        "seconds": round(seconds, 2),
+        "ours_s": round(ours_s, 2),
+        "database_s": database_s and round(database_s, 2),
+    })  # fmt: skip
 
 
 class Clinic:
@@ -191,119 +147,127 @@ async def fill(clinic: Clinic, *, readings: int) -> None:
         given += len(devices)
 
 
-async def live(clinic: Clinic, until: Callable[[], bool]) -> Waits:
+async def live(clinic: Clinic, what: str, until: Callable[[], bool]) -> Row:
     """Store batches with no pause, and tell of a device that has no readings twice a second, until told to stop."""
     took: list[float] = []
     told: list[float] = []
-    done = asyncio.Event()
+    done, began = asyncio.Event(), time.perf_counter()
 
     async def changes() -> None:
         while not done.is_set():
-            began = time.perf_counter()
-            await clinic.tell(clinic.state(5_000, note=str(began)))
-            told.append(time.perf_counter() - began)
+            telling = time.perf_counter()
+            await clinic.tell(clinic.state(5_000, note=str(telling)))
+            told.append(time.perf_counter() - telling)
             await asyncio.sleep(0.5)
 
     telling = asyncio.ensure_future(changes())
-    while not until():
-        began = time.perf_counter()
+    while not took or not until():
+        storing = time.perf_counter()
         await clinic.give([OTHERS[n % len(OTHERS)] for n in range(LIVE)])
-        took.append(time.perf_counter() - began)
+        took.append(time.perf_counter() - storing)
+    seconds = time.perf_counter() - began
     done.set()
     await telling
-    return Waits(len(took), round(median(took) * 1000, 1), round(max(took) * 1000, 1), round(max(told) * 1000, 1))
+    return {
+        "live batches": what,
+        "seconds": round(seconds, 1),
+        "batches": len(took),
+        "median_ms": round(median(took) * 1000, 1),
+        "longest_ms": round(max(took) * 1000, 1),
+        "longest registry change ms": round(max(told) * 1000, 1),
+    }
 
 
-async def run(server: EmbeddedPostgres, *, readings: int, states: int) -> Found:
-    setup = Database(server.url, timeout_s=TIMEOUT_S)
-    await migrate(setup)
-    await adopt_parameters(setup, parameters(LAW, table_zones()))
-    clinic, found = Clinic(server.url), Found()
-    await clinic.open()
-    await fill(clinic, readings=readings)
-    await setup.fetch("ANALYZE readings")
+async def late_news(clinic: Clinic, device: int, status: str) -> None:
+    """The device has been in this status since before its first reading."""
+    since = (BEGAN - timedelta(seconds=1)).isoformat()
+    recorded = (BEGAN + timedelta(seconds=clinic.state_offset)).isoformat()
+    await clinic.tell(clinic.state(device, currentStatus=status, effectiveAt=since, recordedAt=recorded))
 
-    corrections = Database(server.url, timeout_s=TIMEOUT_S)
-    for status, spent in (("decommissioned", found.late_decommission_of_10_000), ("lost", found.taken_back_again)):
-        since = (BEGAN - timedelta(seconds=1)).isoformat()
-        recorded = (BEGAN + timedelta(seconds=clinic.state_offset)).isoformat()
-        await clinic.tell(clinic.state(1, currentStatus=status, effectiveAt=since, recordedAt=recorded))
-        with measured(spent, server):
-            await work_off(corrections, clinic.registry)
-    refused = await setup.fetch("SELECT count(*) FROM rejections")
-    assert refused[0][0] == 0, "all were released again"
 
+async def tell_of_many(clinic: Clinic, states: int) -> Row:
+    """Devices without readings: how long a batch of such states takes, and what of it is looking for what it touches."""
+    longest, queueing_s = 0.0, 0.0
     queue_states, queue_identifiers = sinks.registry.queue_states, sinks.registry.queue_identifiers
 
-    def timed(queue: Callable[..., Any]) -> Callable[..., Any]:
+    def watched(queue: Callable[..., Any]) -> Callable[..., Any]:
         async def queueing(*arguments: Any) -> None:
+            nonlocal queueing_s
             began = time.perf_counter()
             await queue(*arguments)
-            found.of_which_queueing_s += time.perf_counter() - began
+            queueing_s += time.perf_counter() - began
 
         return queueing
 
-    sinks.registry.queue_states, sinks.registry.queue_identifiers = timed(queue_states), timed(queue_identifiers)
+    sinks.registry.queue_states, sinks.registry.queue_identifiers = watched(queue_states), watched(queue_identifiers)
     try:
-        with measured(found.states_without_rows, server):
-            for first in range(0, states, 5_000):
-                began = time.perf_counter()
-                count = min(5_000, states - first)
-                await clinic.tell(
-                    *(
-                        clinic.state(
-                            10_000 + n,
-                            currentStatus="withPatient",
-                            patientId=10_000 + n,
-                            customerId=1,
-                            deviceIdentifiers=[{"type": "serial", "value": f"S{n:07}"}],
-                        )
-                        for n in range(first, first + count)
+        for first in range(0, states, 5_000):
+            began = time.perf_counter()
+            await clinic.tell(
+                *(
+                    clinic.state(
+                        10_000 + n,
+                        currentStatus="withPatient",
+                        patientId=10_000 + n,
+                        customerId=1,
+                        deviceIdentifiers=[{"type": "serial", "value": f"S{n:07}"}],
                     )
+                    for n in range(first, min(first + 5_000, states))
                 )
-                found.longest_registry_batch_s = max(found.longest_registry_batch_s, time.perf_counter() - began)
+            )
+            longest = max(longest, time.perf_counter() - began)
     finally:
         sinks.registry.queue_states, sinks.registry.queue_identifiers = queue_states, queue_identifiers
-    found.of_which_queueing_s = round(found.of_which_queueing_s, 2)
-    found.longest_registry_batch_s = round(found.longest_registry_batch_s, 2)
-    assert await clinic.left() == 0
-    with measured(found.learning_them_all_at_once, server):  # what a live batch would wait for that came first
-        await correct(database=corrections, registry=clinic.registry, law=LAW)
+    return {"states": states, "longest batch s": round(longest, 2), "of it all, queueing s": round(queueing_s, 2)}
 
-    ends = time.perf_counter() + 5
-    found.live_alone = await live(clinic, lambda: time.perf_counter() > ends)
-    for elsewhere, status in ((False, "decommissioned"), (True, "lost")):
-        since = (BEGAN - timedelta(seconds=1)).isoformat()
-        recorded = (BEGAN + timedelta(seconds=clinic.state_offset)).isoformat()
-        await clinic.tell(clinic.state(2, currentStatus=status, effectiveAt=since, recordedAt=recorded))
-        began = time.perf_counter()
-        if elsewhere:
-            replica = multiprocessing.get_context("spawn").Process(target=another_replica, args=(server.url,))
-            replica.start()
-            working = asyncio.ensure_future(asyncio.to_thread(replica.join))
-            found.live_beside_another_replica = waits = await live(clinic, working.done)
-            assert replica.exitcode == 0
-        else:
-            working = asyncio.ensure_future(work_off(corrections, clinic.registry))
-            found.live_beside_correction = waits = await live(clinic, working.done)
-        await working
-        waits.correction_s = round(time.perf_counter() - began, 1)
+
+async def measured(parts: Parts, asked: Asked) -> Found:
+    """Once: it takes its time, and its figures are of many batches each."""
+    async with parts.database() as url:
+        return await _measured(parts, url, filled=min(FILLED, asked.readings * 3), states=min(STATES, asked.readings))
+
+
+async def _measured(parts: Parts, url: str, *, filled: int, states: int) -> Found:
+    setup, clinic = Database(url, timeout_s=TIMEOUT_S), Clinic(url)
+    corrections = Database(url, timeout_s=TIMEOUT_S)
+    costs: list[Row] = []
+    try:
+        await clinic.open()
+        await fill(clinic, readings=filled)
+        await setup.fetch("ANALYZE readings")
+        for what, status in (("decommissioned late", "decommissioned"), ("taken back", "lost")):
+            await late_news(clinic, 1, status)
+            with timed(costs, f"{what}: {filled // 30:,} readings", parts):
+                await work_off(corrections, clinic.registry)
+        [[refused]] = await setup.fetch("SELECT count(*) FROM rejections")
+        assert refused == 0, "all were released again"
+        with timed(costs, f"{states:,} states that touch nothing", parts):
+            told = await tell_of_many(clinic, states)
         assert await clinic.left() == 0
-    for database in (setup, corrections, clinic):
-        await database.close()
-    return found
+        with timed(costs, "a live batch learns them all at once", parts):
+            await correct(database=corrections, registry=clinic.registry, law=LAW)
 
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.corrections", description=__doc__.partition("\n")[0])
-    parser.add_argument("--readings", type=int, default=300_000)
-    parser.add_argument("--states", type=int, default=50_000)
-    asked = parser.parse_args()
-    with EmbeddedPostgres() as server:
-        found = asyncio.run(run(server, readings=asked.readings, states=asked.states))
-    print(json.dumps(asdict(found), indent=2))
-    return 0
+        ends = time.perf_counter() + 5
+        waits = [await live(clinic, "alone", lambda: time.perf_counter() > ends)]
+        for device, status, share in ((1, "decommissioned", 1), (2, "decommissioned", 20)):
+            await late_news(clinic, device, status)
+            working = asyncio.ensure_future(work_off(corrections, clinic.registry))
+            waits.append(await live(clinic, f"beside a correction of {filled // 30 * share:,}", working.done))
+            await working
+            assert await clinic.left() == 0
+        await late_news(clinic, 2, "lost")
+        replica = multiprocessing.get_context("spawn").Process(target=another_replica, args=(url,))
+        replica.start()
+        working = asyncio.ensure_future(asyncio.to_thread(replica.join))
+        waits.append(await live(clinic, "beside another replica's of the same", working.done))
+        await working
+        assert replica.exitcode == 0
+        assert await clinic.left() == 0
+    finally:
+        for database in (setup, corrections, clinic):
+            await database.close()
+    return Found({"corrections": costs, "states": [told], "live batches meanwhile": waits})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("corrections", __doc__, measured))

@@ -7,15 +7,11 @@ time is that of the server's process for the connection, and each figure the med
 rule 9's question about the keys of a batch, which is asked in front of every COPY.
 """
 
-import argparse
-import asyncio
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from statistics import median
 from typing import Any
 
 import asyncpg
@@ -25,25 +21,23 @@ from enrich.judge import judge
 from enrich.law import Law
 from enrich.registry import Registry
 from enrich.zones import table_zones
-from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from schemas.judgement import Accepted, Entry
 from schemas.kinds import Kind
 from schemas.record import Place, Record
 from schemas.states import About, State, understand_state
 from sinks.database import Database
-from sinks.migrate import migrate
+from sinks.ledger import Move, Source, move
 from sinks.readings import READING_COLUMNS, _reading_row
 from sinks.statements import sql
+from tests.bench.found import Found, Row, medians, ratio
+from tests.bench.parts import TIMEOUT_S, Parts
+from tests.bench.run import Asked, interleaved, progress, run
 from tests.bench.traffic import Fleet, Message
 
 SOURCE, PARTITIONS, BATCH = "kafka:readings.raw", 4, 5_000
-SERVER = {
-    # As durable as ever. Nothing of the server's own housekeeping falls into one run and not into another.
-    "autovacuum": "off",
-    "shared_buffers": "512MB",
-    "max_wal_size": "8GB",
-}
-Row = tuple[Any, ...]
+SOURCES = {SOURCE: Source(1, SOURCE, datetime(2026, 3, 1, tzinfo=UTC))}
+Stored = tuple[Any, ...]
+"""A row of `READING_COLUMNS`."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +88,10 @@ class Cost:
 # --- the rows -------------------------------------------------------------------------------------------------------
 
 
-def rows_of(count: int, devices: int) -> list[Row]:
+def rows_of(count: int, devices: int) -> list[Stored]:
     """Rows of `READING_COLUMNS`, as the pipeline makes them of a fleet's readings."""
     fleet, law = Fleet(devices), Law()
-    registry, first_seen = _registry(fleet, law), datetime(2026, 3, 1, tzinfo=UTC)
-    sources = {SOURCE: _Numbered(1)}
+    registry, first_seen = _registry(fleet, law), SOURCES[SOURCE].first_seen
     offsets = [0] * PARTITIONS
     rows, keys = [], set()
     for message in fleet.readings(count):
@@ -108,13 +101,8 @@ def rows_of(count: int, devices: int) -> list[Row]:
         judgement = judge(record, first_seen=first_seen, registry=registry, law=law)
         if isinstance(judgement, Accepted) and judgement.key not in keys:
             keys.add(judgement.key)
-            rows.append(_reading_row(Entry(record.place, record.received_at, judgement), sources))
+            rows.append(_reading_row(Entry(record.place, record.received_at, judgement), SOURCES))
     return rows
-
-
-@dataclass(frozen=True)
-class _Numbered:
-    source_id: int
 
 
 def _registry(fleet: Fleet, law: Law) -> Registry:
@@ -190,7 +178,7 @@ async def candidates(connection: asyncpg.Connection, zones: Sequence[str]) -> li
     ]
 
 
-def fitted(rows: list[Row], layout: Layout) -> list[list[Row]]:
+def fitted(rows: list[Stored], layout: Layout) -> list[list[Stored]]:
     """The rows in batches, sorted within each by the layout's key, with the kind as its type asks."""
     kind_at = READING_COLUMNS.index("reading_type")
     if next(column.type for column in layout.columns if column.name == "reading_type") == "smallint":
@@ -225,7 +213,7 @@ class Watch:
         return spent.user + spent.system
 
 
-async def cost(connection: asyncpg.Connection, layout: Layout, rows: list[Row]) -> Cost:
+async def cost(connection: asyncpg.Connection, layout: Layout, rows: list[Stored]) -> Cost:
     """Fill the layout's table once."""
     batches, watch = fitted(rows, layout), Watch(connection)
     for statement in ("DROP TABLE IF EXISTS candidate", *layout.statements(), "CHECKPOINT"):
@@ -237,7 +225,7 @@ async def cost(connection: asyncpg.Connection, layout: Layout, rows: list[Row]) 
     for batch in batches:
         async with connection.transaction():
             if layout.move:
-                await connection.execute(sql("move_positions"), [1], [0], [0], [0], [0])
+                await move(connection, [Move(SOURCES[SOURCE], 0, 0, 0)], {})
             await connection.copy_records_to_table("candidate", records=batch, columns=READING_COLUMNS)
     spent = watch.spent_us(len(rows))
     sizes = await connection.fetchrow(
@@ -248,7 +236,7 @@ async def cost(connection: asyncpg.Connection, layout: Layout, rows: list[Row]) 
     return Cost(*spent, *(float(size) / len(rows) for size in sizes))
 
 
-async def look_ups(connection: asyncpg.Connection, rows: list[Row], times: int) -> dict[str, Cost]:
+async def look_ups(connection: asyncpg.Connection, rows: list[Stored], times: int) -> dict[str, tuple[float, float]]:
     """Rule 9's question about the keys of a batch, before and after the server knows the table's statistics."""
     for batch in fitted(rows, Layout("", (Column("reading_type", "", ""),), (), "")):
         await connection.copy_records_to_table("readings", records=batch, columns=READING_COLUMNS)
@@ -264,64 +252,34 @@ async def look_ups(connection: asyncpg.Connection, rows: list[Row], times: int) 
             watch.start()
             for first in range(0, len(keys), BATCH):
                 columns = [list(column) for column in zip(*sorted(keys[first : first + BATCH]), strict=True)]
-                await connection.fetch(sql("standing_readings"), *columns)
-            found[f"rule 9: {name}, {analysed}"] = Cost(*watch.spent_us(len(keys)), 0, 0, 0, 0)
+                await connection.fetch(sql("readings_of_keys"), *columns)
+            found[f"{name}, {analysed}"] = watch.spent_us(len(keys))
     return found
 
 
-async def measured(count: int, runs: int, devices: int) -> tuple[int, dict[str, Cost]]:
-    """The medians, by name of the candidate, and how many rows they are of."""
-    rows = rows_of(count, devices)
+async def measured(parts: Parts, asked: Asked) -> Found:
+    rows = rows_of(asked.readings, asked.devices)
     zones = sorted({zone for row in rows if (zone := row[READING_COLUMNS.index("patient_time_zone")]) is not None})
-    with EmbeddedPostgres(settings=SERVER) as server:
-        database = Database(server.url, timeout_s=60)
-        await migrate(database)
-        connection = await database.connection()
-        await connection.execute("INSERT INTO sources (source, holds) VALUES ('kafka:readings.raw', 'readings')")
-        await connection.execute("INSERT INTO source_positions VALUES (1, 0, 0, 0)")
-        layouts = await candidates(connection, zones)
-        every: dict[str, list[Cost]] = {layout.name: [] for layout in layouts}
-        for run in range(runs):
-            for layout in layouts[run % len(layouts) :] + layouts[: run % len(layouts)]:
-                every[layout.name].append(await cost(connection, layout, rows))
-            print(f"run {run + 1} of {runs}", file=sys.stderr, flush=True)
-        found = {name: _median(costs) for name, costs in every.items()}
-        found |= await look_ups(connection, rows, times=min(20, len(rows) // BATCH))
-        await database.close()
-    return len(rows), found
-
-
-def _median(costs: Sequence[Cost]) -> Cost:
-    columns = zip(*(asdict(one).values() for one in costs), strict=True)
-    return Cost(*map(median, columns))
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.table_layouts", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--devices", type=int, default=50_000)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    asked = parser.parse_args()
-    count, found = asyncio.run(measured(asked.rows, asked.runs, asked.devices))
-    bare = found["bare COPY"]
-    if asked.json:
-        lines = {name: {**asdict(one), "ratio": one.server_us / bare.server_us} for name, one in found.items()}
-        print(json.dumps({"rows": count, "runs": asked.runs, "candidates": lines}))
-        return 0
-    print(
-        f"{count:,} rows of {asked.devices:,} devices, {BATCH:,} a batch, medians of {asked.runs} runs; µs and B a row"
-    )
-    print(f"{'':38}{'server µs':>10}{'ratio':>7}{'wall µs':>9}{'row B':>7}{'table B':>9}{'index B':>9}{'WAL B':>7}")
-    for name, one in found.items():
-        sizes = (
-            f"{one.row_bytes:7.0f}{one.table_bytes:9.0f}{one.index_bytes:9.0f}{one.wal_bytes:7.0f}"
-            if one.table_bytes
-            else ""
-        )
-        print(f"{name:38}{one.server_us:10.2f}{one.server_us / bare.server_us:7.2f}{one.wall_us:9.2f}{sizes}")
-    return 0
+    async with parts.database() as url:
+        database = Database(url, timeout_s=TIMEOUT_S)
+        try:
+            connection = await database.connection()
+            await connection.execute("INSERT INTO sources (source, holds) VALUES ('kafka:readings.raw', 'readings')")
+            await connection.execute("INSERT INTO source_positions VALUES (1, 0, 0, 0)")
+            layouts = await candidates(connection, zones)
+            every: dict[str, list[Row]] = {layout.name: [] for layout in layouts}
+            for layout in interleaved(asked.runs, layouts):
+                progress(layout.name)
+                every[layout.name].append(asdict(await cost(connection, layout, rows)))
+            found = {name: medians(costs) for name, costs in every.items()}
+            questions = await look_ups(connection, rows, times=min(20, len(rows) // BATCH))
+        finally:
+            await database.close()
+    bare = found["bare COPY"]["server_us"]
+    table = [{"layout": name, "ratio": ratio(one["server_us"], bare), **one} for name, one in found.items()]
+    asking = [{"rule 9": name, "server_us": us, "wall_us": wall} for name, (us, wall) in questions.items()]
+    return Found({f"{len(rows):,} rows, {BATCH:,} a batch; µs and B a row": table, "look-ups": asking})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("table_layouts", __doc__, measured))

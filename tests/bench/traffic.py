@@ -14,7 +14,11 @@ FIRST_RECEIVED = datetime(2026, 3, 6, tzinfo=UTC)
 """Two days before the clocks of the US go forward."""
 GAP_MS = 53
 """Between two readings of the fleet: a million of them fill 15 hours."""
-_KNOWN_SINCE = "2026-01-01T00:00:00Z"
+KNOWN_SINCE, SITED_SINCE = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
+FIRST_PATIENT = 1_000_000
+"""The patient of a device has its number and so many more."""
+ZIP_STEP = 7919
+"""From one patient's place in the zip table to the next one's."""
 _SHARES = {
     Kind.BLOOD_PRESSURE: 25,
     Kind.WEIGHT: 20,
@@ -29,6 +33,8 @@ _SHARES = {
 }
 """Of a hundred devices; each measures one kind."""
 _VARIANTS = 64
+_SENT_AGAIN_WITHIN = 20_000
+"""A reading is sent again while it is one of so many latest ones: some in the same batch, most in a later one."""
 
 
 class Message(NamedTuple):
@@ -41,38 +47,66 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class Fleet:
-    """`devices` devices, six of ten held by a patient of their own; every ten thousandth reading is no JSON."""
+    """`devices` devices with a serial number each; every ten thousandth reading is no JSON."""
 
     devices: int
     seed: int = 1
+    held_of_ten: int = 6
+    """So many of ten devices are held by a patient of their own."""
+    states: int = 1
+    """Of each device: the second one says its site."""
 
     def device_states(self) -> Iterator[Message]:
         for number in range(1, self.devices + 1):
+            held = self._held(number)
             state = {
                 "deviceId": number,
                 "deviceIdentifiers": [{"type": "serial", "value": f"S{number:07}"}],
-                "currentStatus": "withPatient" if _held(number) else "customerStock",
-                "patientId": _patient(number),
+                "currentStatus": "withPatient" if held else "customerStock",
+                "patientId": FIRST_PATIENT + number if held else None,
                 "customerId": number % 7 + 1,
-                "effectiveAt": _KNOWN_SINCE,
+                "effectiveAt": KNOWN_SINCE,
             }
+            yield Message(b"%d" % number, _ms(FIRST_RECEIVED), json.dumps(state).encode())
+        for number in range(1, self.devices + 1) if self.states == 2 else ():
+            state = {"deviceId": number, "siteId": number % 400 + 1, "effectiveAt": SITED_SINCE}
             yield Message(b"%d" % number, _ms(FIRST_RECEIVED), json.dumps(state).encode())
 
     def patient_states(self) -> Iterator[Message]:
         zips = load_table().zips()
-        for number in filter(_held, range(1, self.devices + 1)):
-            zip_code = zips[number * 7919 % len(zips)]
+        for number in filter(self._held, range(1, self.devices + 1)):
+            zip_code = zips[number * ZIP_STEP % len(zips)]
             state = {
-                "patientId": _patient(number),
+                "patientId": FIRST_PATIENT + number,
                 "zipCode": zip_code,
                 "country": "USA",
                 "customerId": number % 7 + 1,
-                "effectiveAt": _KNOWN_SINCE,
+                "effectiveAt": KNOWN_SINCE,
             }
             yield Message(b"%d" % number, _ms(FIRST_RECEIVED), json.dumps(state).encode())
 
-    def readings(self, count: int) -> Iterator[Message]:
-        """In the order in which they are received: most within a minute, one of twenty hours late."""
+    def readings(self, count: int, *, resent: float = 0.0) -> Iterator[Message]:
+        """In the order in which they are received: most within a minute, one of twenty hours late.
+
+        :param resent: the share of the `count` that is an earlier one once more.
+        """
+        dice, latest = Random(self.seed + 1), list[Message]()
+        for number, message in enumerate(self._new_readings(count)):
+            if latest and dice.random() < resent:
+                again = latest[dice.randrange(len(latest))]
+                yield again._replace(received_ms=message.received_ms)
+                continue
+            yield message
+            if resent and _is_whole(number):
+                if len(latest) < _SENT_AGAIN_WITHIN:
+                    latest.append(message)
+                else:
+                    latest[number % _SENT_AGAIN_WITHIN] = message
+
+    def _held(self, number: int) -> bool:
+        return number % 10 < self.held_of_ten
+
+    def _new_readings(self, count: int) -> Iterator[Message]:
         random = Random(self.seed)
         kinds = random.choices(list(_SHARES), list(_SHARES.values()), k=self.devices)
         said = {kind: [_members(_measures(kind, random)) for _ in range(_VARIANTS)] for kind in Kind}
@@ -87,7 +121,7 @@ class Fleet:
         for number in range(count):
             key, kind, named, measures = parts[turns[number % self.devices]]
             received_ms = first_ms + number * GAP_MS
-            if number % 10_000 == 9_999:
+            if not _is_whole(number):
                 yield Message(key, received_ms, b'{"id":%d,"type":"reading.' % number)
                 continue
             taken = datetime.fromtimestamp((received_ms - lags[number % 9_973]) / 1000, UTC)
@@ -98,16 +132,12 @@ class Fleet:
             yield Message(key, received_ms, value)
 
 
-def _held(number: int) -> bool:
-    return number % 10 < 6
-
-
-def _patient(number: int) -> int | None:
-    return 1_000_000 + number if _held(number) else None
+def _is_whole(number: int) -> bool:
+    return number % 10_000 != 9_999
 
 
 def _named(number: int) -> dict[str, Any]:
-    """How a device is named: by id, by serial number, or nested and with its patient, as webhooks send it."""
+    """How a device is named: by id, by serial number, or nested, as webhooks send it."""
     offset = {"deviceTimeZoneOffset": -3600 * (5 + number % 4)} if number % 3 else {}
     identifiers = [{"type": "serial", "value": f"S{number:07}"}]
     match number % 10:
@@ -116,9 +146,7 @@ def _named(number: int) -> dict[str, Any]:
         case 5 | 6:
             return {"deviceIdentifier": f"S{number:07}", **offset}
         case _:
-            device = {"id": number, "deviceIdentifiers": identifiers}
-            patient = {"patient": {"id": _patient(number)}} if _held(number) else {}
-            return {"device": device, **patient, **offset}
+            return {"device": {"id": number, "deviceIdentifiers": identifiers}, **offset}
 
 
 def _measures(kind: Kind, random: Random) -> dict[str, Any]:

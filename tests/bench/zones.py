@@ -1,4 +1,4 @@
-"""What a zone costs: `python tests/bench/zones.py` prints the figures and exits 1 where one is over its limit.
+"""What a zone costs: the zip table, and a zip code's offset at an instant.
 
 The judge asks `Zones.of` once for each patient state and `offset_s` once for each reading; the sum is measured too.
 """
@@ -9,13 +9,12 @@ import tracemalloc
 from datetime import UTC, datetime
 from importlib import resources
 from itertools import cycle
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from enrich.offsets import offset_s
 from enrich.zip_table import load_table, parse_table
 from enrich.zones import table_zones
+from tests.bench.found import Found, Target
+from tests.bench.run import run
 
 LOOK_UPS = 200_000
 
@@ -25,7 +24,7 @@ def best_ns(statement, **names):
     return min(timeit.repeat(statement, globals=names, number=LOOK_UPS, repeat=7)) / LOOK_UPS * 1e9
 
 
-def main():
+async def measured(parts, asked):
     data = resources.files("enrich.zip_table").joinpath("zip_zones.txt").read_bytes()
     load_ms = min(timeit.repeat(lambda: parse_table(data), number=1, repeat=20)) * 1e3
     tracemalloc.start()
@@ -52,11 +51,9 @@ def main():
             1,
         ),
     ]
-    print(f"table file: {len(data)} bytes, {len(load_table().zips())} zips")
-    for name, value, limit in figures:
-        print(f"{name:34} {value:8.3f}   at most {limit}{'' if value <= limit else '   OVER'}")
-    return int(any(value > limit for _, value, limit in figures))
+    table = {"bytes": len(data), "zips": len(load_table().zips())}
+    return Found({"table": [table]}, [Target(*figure) for figure in figures])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("zones", __doc__, measured))
