@@ -20,7 +20,7 @@ from tests.bench.machine import processor_s, spent
 from tests.bench.parts import TIMEOUT_S, Parts
 from tests.service import Process, readings
 
-_LOOK_EVERY_S = 0.02
+_LOOK_EVERY_S = 0.04
 _UNDER_WAY = 0.1
 """Measured from this share of the readings on: by then what was judged while the lock was held is stored."""
 _TAKEN = """
@@ -102,8 +102,8 @@ async def passage(parts: Parts, url: str, topic: str, services: Sequence[Process
                     await _still_running(services)
                     await asyncio.sleep(_LOOK_EVERY_S)
                 start_s = time.monotonic() - began
-            start_rss = peak = max(map(_rss_mb, services))
-            before = await _sample(parts, watch, topic, services)
+                start_rss = peak = max(map(_rss_mb, services))
+                before = await _sample(parts, watch, topic, services)
             while (taken := await watch.fetchval(_TAKEN, f"kafka:{topic}")) < count:
                 if before.taken < count * _UNDER_WAY <= taken:
                     before = await _sample(parts, watch, topic, services)
