@@ -1,15 +1,15 @@
 """The content of a file: opened once, read twice, for the hash that names it and then for its records."""
 
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from io import BufferedReader
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import IO, Final, NamedTuple
 
 from ingest.packing import BROKEN, unpacked
@@ -118,6 +118,26 @@ def _read_through() -> Iterator[None]:
         raise UnreadableFileError("a packed file that is cut off or damaged") from None
 
 
+def copy_into(
+    copy: IO[bytes], chunks: Iterable[bytes], *, watch: Callable[[int], None] = lambda _written: None
+) -> None:
+    """Write all of it: on a disk that fills, a file takes less than it is given, and says no more than how much.
+
+    :param watch: is told how many bytes are written by now.
+    :raises UnreadableFileError: when there is no room for it.
+    """
+    for chunk in chunks:
+        rest = memoryview(chunk)
+        try:
+            while rest:
+                rest = rest[copy.write(rest) :]
+        except OSError as error:
+            raise UnreadableFileError(
+                f"it cannot be copied to the temporary folder {gettempdir()} (TMPDIR names another): {error.strerror}"
+            ) from None
+        watch(copy.tell())
+
+
 @contextmanager
 def opened(path: Path, *, watch: Watch = lambda _read, _size: None) -> Iterator[Content]:
     """The content of the file, or of a pipe, which is copied to a nameless file on disk first.
@@ -131,7 +151,7 @@ def opened(path: Path, *, watch: Watch = lambda _read, _size: None) -> Iterator[
                 yield Content(file, opened_at=opened_at, watch=watch)
                 return
             with TemporaryFile(buffering=0) as copy:
-                shutil.copyfileobj(file, copy)
+                copy_into(copy, iter(partial(file.read, _CHUNK), b""))
                 yield Content(copy, opened_at=opened_at, watch=watch)
     except OSError as error:
         raise UnreadableFileError(error.strerror or type(error).__name__) from None

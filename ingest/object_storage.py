@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from ingest.content import Content, UnreadableFileError, Watch
+from ingest.content import Content, UnreadableFileError, Watch, copy_into
 
 SCHEMES: Final = ("s3://", "gs://", "az://", "file://")
 _CHUNK: Final = 8_388_608
@@ -57,9 +57,8 @@ def copied(url: str, *, watch: Watch = lambda _read, _size: None) -> Iterator[Co
 
             store, _, key = _object(url)
             got = obstore.get(store, key)
-            for chunk in got.stream(min_chunk_size=_CHUNK):
-                copy.write(chunk)
-                watch(copy.tell(), got.meta["size"])
+            size = got.meta["size"]
+            copy_into(copy, got.stream(min_chunk_size=_CHUNK), watch=lambda written: watch(written, size))
         yield Content(copy, opened_at=opened_at, watch=watch)
 
 
@@ -86,6 +85,8 @@ def _understood() -> Iterator[None]:
         raise UnreadableFileError("object storage, which needs: pip install 'device-readings[cloud]'") from None
     try:
         yield
+    except UnreadableFileError:
+        raise
     except FileNotFoundError:
         raise UnreadableFileError("No such object") from None
     except (BaseError, OSError, ValueError) as error:

@@ -19,6 +19,7 @@ from ingest.content import Content
 from ingest.explain_rank import as_accepted
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, told_apart
 from sinks.database import Database
+from sinks.errors import OperatorError
 from sinks.whereabouts import competing_for
 
 Ranked = list[Entry[Accepted]]
@@ -58,7 +59,13 @@ class Rehearsal:
         were = await self._ranked(by_key)
         are = {key: sorted(were.get(key, []) + newcomers, key=rank) for key, newcomers in by_key.items()}
         rows = [(repr(key), pickle.dumps(ranked)) for key, ranked in are.items()]
-        self._kept.executemany("INSERT OR REPLACE INTO ranked VALUES (?, ?)", rows)
+        try:
+            self._kept.executemany("INSERT OR REPLACE INTO ranked VALUES (?, ?)", rows)
+        except sqlite3.OperationalError as error:
+            raise OperatorError(
+                f"the temporary folder has no room for what the dry run keeps ({error.sqlite_errorname});"
+                " SQLITE_TMPDIR names another"
+            ) from None
         self._gone_to.update({move.source.name: move.next_offset for move in batch.moves})
         return Change(fates(rejected) + _lines(are.values()), _lines(were.values()))
 

@@ -28,11 +28,13 @@ from hypothesis import strategies as st
 
 from enrich.offsets import offset_s
 from enrich.zones import table_zones
+from ingest import backfill_pace
 from ingest.archive_columns import FIELDS
 from ingest.archive_format import records_of
 from ingest.backfill_pace import Pace
 from ingest.backfill_run import Manner
 from ingest.backfill_run import backfill as run_backfill
+from ingest.consume import Consumer
 from ingest.content import Content, UnreadableFileError
 from ingest.object_storage import copied
 from ingest.settings import Settings
@@ -43,7 +45,7 @@ from schemas.states import About, State, understand_state
 from sinks.database import Database
 from sinks.ledger import Source
 from sinks.readings import READING_COLUMNS, REJECTION_COLUMNS
-from tests import oracle
+from tests import archives, oracle
 from tests.archives import archived, backfill, conserved, environment, fetch, file, line, lines, run
 from tests.build import LAW, NOON, envelope, rfc3339, wire_names
 from tests.conftest import execute
@@ -71,17 +73,39 @@ async def test_a_second_run_stores_nothing_under_whatever_name_and_packing(clini
     assert (code, out.splitlines()[-1]) == (0, "nothing new: all of it is there already")
 
 
-async def test_a_plain_export_of_today_gives_years_of_readings_their_patients_and_offsets(clinic, tmp_path):
-    years = [
-        json.dumps({"receivedAt": f"{year}-{month:02}-15T12:00:05Z", **json.loads(envelope(deviceId=1, readingTimestamp=f"{year}-{month:02}-15T12:00:00Z"))}).encode()
-        for year in range(2016, 2026) for month in (1, 7)
-    ]  # fmt: skip
-    said = await backfill(clinic, file(tmp_path, "years.ndjson", b"\n".join(years)))
-    assert (said["readings"], said["rejected"]) == (20, {})
+async def test_a_plain_export_of_today_gives_years_of_readings_their_patients_and_offsets(migrated, tmp_path):
+    """No history is told: who has a device today had it always; one decommissioned today keeps its past, and no more."""
+    export = [
+        {"deviceId": 1, "patientId": 7, "currentStatus": "withPatient", "customerId": 4},
+        {"deviceId": 2, "currentStatus": "decommissioned", "deviceIdentifiers": [{"type": "serial", "value": "S2"}]},
+        {"patientId": 7, "zipCode": "19137", "customerId": 4},
+        {"patientId": 8, "zipCode": "85001"},
+    ]
+    path = file(tmp_path, "registry/export.json", json.dumps(export).encode())
+    assert (await run(migrated, "registry", "load", path))[0] == 0
+    ((opened,),) = await fetch(migrated, "SELECT first_seen FROM sources")
+
+    def taken(year: int, month: int, **named: Any) -> bytes:
+        at = f"{year}-{month:02}-15T12:00"
+        document = json.loads(envelope(readingTimestamp=f"{at}:00Z", **named))
+        return json.dumps({"receivedAt": f"{at}:05Z", **document}).encode() + b"\n"
+
+    months = [(year, month) for year in range(2016, 2026) for month in (1, 7)]
+    named = ({"deviceId": 1}, {"deviceIdentifier": "S2"}, {"patientId": 8})
+    years = b"".join(taken(*at, **names) for at in months for names in named)
+    after = json.loads(envelope(taken=opened, deviceId=2)) | {"receivedAt": rfc3339(opened + timedelta(seconds=1))}
+    said = await backfill(migrated, file(tmp_path, "years.ndjson", years + json.dumps(after).encode()))
+    assert (said["readings"], said["rejected"]) == (60, {"device_decommissioned": 1})
     assert await fetch(
-        clinic,
-        "SELECT patient_id, patient_time_zone_offset, count(*) FROM readings GROUP BY 1, 2 ORDER BY 2",
-    ) == [(7, -18_000, 10), (7, -14_400, 10)]
+        migrated,
+        """SELECT device_id, patient_id, customer_id, patient_time_zone_offset, count(*) FROM readings
+           GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 4""",
+    ) == [
+        (1, 7, 4, -18_000, 10),
+        (1, 7, 4, -14_400, 10),
+        (2, None, None, None, 20),
+        (None, 8, None, -25_200, 20),
+    ]
 
 
 # --- the law --------------------------------------------------------------------------------------------------------
@@ -434,6 +458,28 @@ async def test_what_cannot_be_read_is_named_and_the_rest_goes_on(clinic, tmp_pat
     assert await fetch(clinic, "SELECT count(*) FROM sources WHERE holds = 'readings'") == [(1,)]
 
 
+async def test_lines_in_another_encoding_are_set_aside_and_the_others_are_stored(clinic, tmp_path):
+    """Byte for byte, so that they can be mended; in CSV by the row."""
+    strange = line(1, note="Zo\u00eb").decode().replace("\\u00eb", "\u00eb")
+    mixed = [
+        line(0),
+        strange.encode(),
+        strange.encode("latin-1"),
+        strange.strip().encode("utf-8-sig") + b"\x80\n",
+        line(2),
+    ]
+    said = await backfill(clinic, file(tmp_path, "mixed.ndjson", b"".join(mixed)))
+    assert (said["readings"], said["rejected"]) == (3, {"malformed": 2})
+    refused = await fetch(clinic, "SELECT source_offset, payload FROM rejections ORDER BY 1")
+    assert refused == [(2, mixed[2].strip()), (3, mixed[3].strip())]
+    rows_ = [[*row, "Zo\u00eb"] for row in ROWS[:2]]
+    header, first, second = csv_of([*FLAT, "note"], rows_).splitlines(keepends=True)
+    content = header + first + second.decode().encode("latin-1")
+    said = await backfill(clinic, file(tmp_path, "mixed.csv", content))
+    assert (said["readings"], said["rejected"]) == (1, {"malformed": 1})
+    assert await conserved(clinic)
+
+
 async def test_the_registrys_own_file_is_refused_and_the_other_way_round(clinic, tmp_path):
     both = file(tmp_path, "both.ndjson", b"\n".join([line(0), b'{"patientId":8}']))
     assert (await run(clinic, "registry", "load", both))[0] == 0
@@ -511,3 +557,34 @@ async def test_it_yields_while_live_consumers_are_behind():
     await pace(1)
     await pace(1)  # it looks every few seconds, not before each batch
     assert (lags, slept) == ([900], [5.0, 5.0])
+
+
+async def test_it_goes_on_when_the_live_consumers_have_caught_up(
+    clinic, tmp_path, broker, make_topics, produce, monkeypatch
+):
+    """With a real consumer group behind, on a real broker; a log line says why nothing moves."""
+    monkeypatch.setattr(backfill_pace, "_LOOK_EVERY_S", 0.2)
+    raw, devices, patients = await make_topics(raw=2, devices=1, patients=1)
+    settings = {
+        "kafka_bootstrap_servers": broker.bootstrap, "raw_topic": raw, "devices_topic": devices, "patients_topic": patients,
+        "database_url": clinic, "batch_records": 50, "kafka_session_timeout_s": 2,
+    }  # fmt: skip
+
+    async def consume() -> None:
+        consumer = Consumer(Settings(**settings), table_zones(), asyncio.Event())
+        await consumer.run(until_caught_up=True)
+
+    def live(begin: int, end: int) -> list[tuple[bytes, bytes, int, int]]:
+        return [(b"1", envelope(taken=NOON - timedelta(minutes=n)), int(NOON.timestamp() * 1000), n % 2) for n in range(begin, end)]  # fmt: skip
+
+    await produce(raw, live(1, 11))
+    await consume()
+    await produce(raw, live(11, 211))
+    path = file(tmp_path, "a.ndjson", lines(0, 500))
+    running = asyncio.create_task(archives.stored(clinic, path, settings=settings, yield_to_live=True))
+    await asyncio.sleep(3)
+    assert await fetch(clinic, "SELECT count(*) FROM readings") == [(10,)]
+    assert not running.done()
+    await consume()
+    await running
+    assert await fetch(clinic, "SELECT count(*) FROM readings") == [(710,)]

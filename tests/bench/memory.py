@@ -42,7 +42,7 @@ async def caught_up(parts: Parts, url: str, *, count: int, devices: int, partiti
         env = environment(parts, url, raw, devices=device_states, patients=patient_states)
         before, began = (processor_s(parts.database_pid), processor_s(parts.broker_pid)), time.monotonic()
         async with readings("consume", "--until-caught-up", env=env) as service:
-            watched = await _watch(service.process.pid)
+            watched = await watch(service.process.pid)
             code, _, err = await service.ended()
         seconds = time.monotonic() - began
         assert code == 0, err
@@ -57,7 +57,7 @@ async def caught_up(parts: Parts, url: str, *, count: int, devices: int, partiti
         "stored": stored,
         "set_aside": set_aside,
         "seconds": round(seconds, 1),
-        **_peaks(watched),
+        **peaks(watched),
         "process_us": round(watched[-1][2] * 1e6 / count, 1),
         **{
             f"{name}_us": None if took is None else round(took * 1e6 / count, 1)
@@ -66,7 +66,7 @@ async def caught_up(parts: Parts, url: str, *, count: int, devices: int, partiti
     }
 
 
-async def _watch(pid: int) -> list[tuple[float, float, float]]:
+async def watch(pid: int) -> list[tuple[float, float, float]]:
     """When, resident MB and processor seconds, again and again until the process has ended."""
     process, seen = psutil.Process(pid), []
     while True:
@@ -82,7 +82,7 @@ async def _watch(pid: int) -> list[tuple[float, float, float]]:
         await asyncio.sleep(_SAMPLE_EVERY_S)
 
 
-def _peaks(watched: list[tuple[float, float, float]]) -> dict[str, float]:
+def peaks(watched: list[tuple[float, float, float]]) -> dict[str, float]:
     """The greatest so far when so many hundredths of the seconds had passed; a MB is 2**20 bytes."""
     began, ended = watched[0][0], watched[-1][0]
     return {
