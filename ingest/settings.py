@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from enrich.law import Law
+from sinks.hypertable import Storage
 
 PREFIX = "READINGS_"
 
@@ -54,6 +55,24 @@ class Settings(BaseSettings):
     batch_age_ms: int = Field(200, ge=1, description="Longest wait for a batch to fill.")
     registry_catch_up_s: float = Field(
         60, ge=0, le=86_400, description="Longest wait for the registry before readings are taken."
+    )
+    chunk_days: int = Field(
+        7, ge=1, le=365, description="Days of readings in a chunk of TimescaleDB. Taken over by `readings migrate`."
+    )
+    columnstore_after_days: int = Field(
+        30,
+        ge=0,
+        le=36_500,
+        description="TimescaleDB makes older chunks columnar; 0 never. Taken over by `readings migrate`.",
+    )
+    refresh_every_s: int = Field(
+        300,
+        ge=0,
+        le=86_400,
+        description="How often TimescaleDB brings the summaries up to date; 0 never. Taken over by `readings migrate`.",
+    )
+    retention_days: int | None = Field(
+        None, ge=1, le=36_500, description="Days that `readings retention` keeps, when it is not told otherwise."
     )
     connect_timeout_s: float = Field(
         30, gt=0, le=86_400, description="How long a command, other than the services, waits."
@@ -141,6 +160,15 @@ class Settings(BaseSettings):
             future_limit=timedelta(hours=self.future_limit_h),
             earliest=self.earliest,
             max_bytes=self.max_record_bytes,
+        )
+
+    @property
+    def storage(self) -> Storage:
+        """How TimescaleDB is to keep the readings."""
+        return Storage(
+            timedelta(days=self.chunk_days),
+            timedelta(days=self.columnstore_after_days) or None,
+            timedelta(seconds=self.refresh_every_s) or None,
         )
 
     @classmethod

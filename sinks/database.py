@@ -36,8 +36,14 @@ class Database:
                         self._url,
                         timeout=self._timeout_s,
                         command_timeout=self._timeout_s,
-                        # What is stored never depends on the zone or the number format of whoever set up the server.
-                        server_settings={"application_name": self._name, "timezone": "UTC"},
+                        server_settings={
+                            "application_name": self._name,
+                            # What is stored never depends on the zone of whoever set up the server.
+                            "timezone": "UTC",
+                            # A late reading or a correction may unpack as many rows of a compressed chunk as it has to;
+                            # without TimescaleDB the name means nothing.
+                            "timescaledb.max_tuples_decompressed_per_dml_transaction": "0",
+                        },
                     )
             except SchemaError:
                 raise

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sinks.database import Connection, Database
 from sinks.errors import OperatorError, SchemaError, translated
+from sinks.hypertable import check_timescale
 
 _LOCK = 7_205_759_403_792_793  # pg_advisory_lock: two `readings migrate` at once take turns
 
@@ -47,11 +48,13 @@ def migrations() -> list[Migration]:
 async def migrate(database: Database) -> list[str]:
     """Bring the schema up to this version; the names of what was applied, none when it was there already.
 
-    :raises OperatorError: when the database holds migrations that this version does not know, or others by that name.
+    :raises OperatorError: when the database holds migrations that this version does not know, or others by that name,
+        or runs a TimescaleDB that does not do.
     """
     applied = []
     connection = await database.connection()
     with translated():
+        await check_timescale(connection)
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         try:
             await connection.execute(_CREATE)
@@ -74,10 +77,12 @@ async def migrate(database: Database) -> list[str]:
 async def check_schema(database: Database) -> None:
     """Nothing, if the schema is that of this version.
 
-    :raises SchemaError: if it is missing or older; :raises OperatorError: if it is newer or other.
+    :raises SchemaError: if it is missing or older; :raises OperatorError: if it is newer or other, or TimescaleDB is
+        one that does not do.
     """
     connection = await database.connection()
     with translated():
+        await check_timescale(connection)
         if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
             raise SchemaError("the database has no schema yet; run: readings migrate")
         missing = await _missing(connection)

@@ -195,9 +195,14 @@ async def clinic(migrated: str, tmp_path: Path) -> str:
 @pytest.fixture
 async def timescale_database(timescale: Timescale) -> str:
     """The URL of TimescaleDB with nothing of ours in it: one database, which tests have in turn, one connection each."""
+    await empty(timescale)
+    return timescale.url
+
+
+async def empty(timescale: Timescale) -> None:
+    await execute(timescale.url, "DROP SCHEMA IF EXISTS customer CASCADE")
     await execute(timescale.url, "DROP SCHEMA public CASCADE")
     await execute(timescale.url, "CREATE SCHEMA public")
-    return timescale.url
 
 
 # --- the broker -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The law on TimescaleDB: late readings and late changes find, and move, what lies in compressed chunks."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -11,41 +11,30 @@ import sinks.readings
 from enrich.law import Law
 from enrich.zones import table_zones
 from ingest.correct import PAGE
-from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from ingest.law_parameters import adopt_parameters, parameters
 from schemas.judgement import Accepted, Entry
 from schemas.record import Place
-from sinks.database import Connection, Database
+from sinks.database import Database
 from sinks.errors import CollisionError, RefusedRowError
+from sinks.hypertable import Storage, arrange
 from sinks.ledger import Source
-from sinks.migrate import migrate, migrations
+from sinks.migrate import migrate
 from sinks.readings import candidates, insert_readings, load_readings, remove_readings, standing_readings
 from tests import test_law_against_oracle
 from tests.build import NOON
-from tests.conftest import ON_TIMESCALE, fresh_database
+from tests.conftest import ON_TIMESCALE
 from tests.histories import History
+from tests.practice import insert
 from tests.test_corrections import Clinic, hour
 from tests.test_law_against_oracle import test_the_store_holds_what_the_oracle_says as holds_what_the_oracle_says
 from tests.test_law_under_concurrency import unlike
 from tests.test_store import line, opened
-
-COLUMNSTORE = """
-ALTER TABLE readings SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'subject',
-    timescaledb.orderby = 'reading_timestamp')
-"""
 
 
 def on_timescale(test: Any) -> Any:
     for mark in ON_TIMESCALE:
         test = mark(test)
     return test
-
-
-async def insert(connection: Connection, table: str, rows: Sequence[Any], columns: Sequence[str]) -> None:
-    """What a COPY does, which the WASM build does not take."""
-    values = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
-    for row in rows:
-        await connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})", *row)
 
 
 async def compress(url: str) -> None:
@@ -61,12 +50,11 @@ async def compress(url: str) -> None:
 
 @pytest.fixture
 async def schema(timescale_database: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a database with the schema and the columnstore on; what the store would copy is inserted."""
+    """The URL of a database with the schema; what the store would copy is inserted."""
     monkeypatch.setattr(sinks.readings, "_copy", insert)
     database = Database(timescale_database, timeout_s=30)
     await migrate(database)
     await adopt_parameters(database, parameters(Law(), table_zones()))
-    await database.fetch(COLUMNSTORE)
     await database.close()
     return timescale_database
 
@@ -82,57 +70,84 @@ async def database(schema: str) -> AsyncIterator[Database]:
 
 
 @on_timescale
-async def test_readings_are_a_hypertable_of_weeks_with_the_one_key_and_no_other_index(database: Database) -> None:
+async def test_readings_are_a_hypertable_of_weeks_with_the_one_key_and_few_other_indexes(database: Database) -> None:
     """All migrations run on it, and once is enough."""
     assert await migrate(database) == []
     rows = await database.fetch(
         "SELECT hypertable_name, column_name, time_interval FROM timescaledb_information.dimensions"
+        " WHERE hypertable_schema = 'public'"
     )
     assert [tuple(row) for row in rows] == [("readings", "reading_timestamp", timedelta(days=7))]
     indexes = await database.fetch("SELECT indexname FROM pg_indexes WHERE tablename = 'readings' ORDER BY 1")
-    assert [row["indexname"] for row in indexes] == ["readings_by_place", "readings_key"]
+    assert [row["indexname"] for row in indexes] == [
+        "readings_by_patient",
+        "readings_by_place",
+        "readings_by_time",
+        "readings_key",
+    ]
 
 
-@pytest.fixture
-async def empty(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
-    """The URL of an empty database without TimescaleDB."""
-    async with fresh_database(postgres_server) as url:
-        yield url
+WEEK, DAY = timedelta(days=7), timedelta(days=1)
+AS_EVER = Storage(chunk=WEEK, columnstore_after=30 * DAY, refresh_every=timedelta(minutes=5))
 
 
-async def version_told(url: str, version: str) -> asyncpg.PostgresError:
-    """What becomes of the migration of readings where the extension says that it is of this version.
+@on_timescale
+async def test_storage_is_arranged_as_the_settings_say_and_once_is_enough(database: Database) -> None:
+    async def arranged(storage: Storage) -> list[str]:
+        async with database.transaction() as connection:
+            return await arrange(connection, storage)
 
-    It is not there at all: an extension that is bears its name.
-    """
-    *before, readings = [migration for migration in migrations() if migration.number <= 3]
-    connection = await asyncpg.connect(url)
-    try:
-        for migration in before:
-            await connection.execute(migration.sql)
-        await connection.execute(
-            "UPDATE pg_extension SET extname = 'timescaledb', extversion = $1 WHERE extname = 'plpgsql'", version
+    assert await arranged(AS_EVER) == ["columnstore: after 30 d", "summaries are refreshed: every 300 s"]
+    assert await arranged(AS_EVER) == []
+    other = Storage(chunk=DAY, columnstore_after=90 * DAY, refresh_every=timedelta(seconds=30))
+    assert await arranged(other) == [
+        "chunks to come hold 1 d",
+        "columnstore: after 90 d",
+        "summaries are refreshed: every 30 s",
+    ]
+    assert await arranged(other) == []
+    never = Storage(chunk=DAY, columnstore_after=None, refresh_every=None)
+    assert await arranged(never) == ["columnstore: never", "summaries are refreshed: never"]
+    assert await arranged(never) == []
+
+
+@on_timescale
+async def test_the_policies_take_in_whatever_has_changed_however_old(clinic: Clinic) -> None:
+    """A reading of last year into a columnar chunk that is summed up already: a window of time would leave it out."""
+    async with clinic.database.transaction() as connection:
+        await arrange(connection, AS_EVER)
+
+    async def in_turn() -> None:
+        """What TimescaleDB's scheduler does in the background."""
+        await clinic.database.close()
+        connection = await asyncpg.connect(clinic.url)
+        try:
+            for name in ("policy_refresh_continuous_aggregate", "policy_compression"):
+                job = await connection.fetchval(
+                    "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = $1", name
+                )
+                await connection.execute(f"CALL run_job({job})")
+        finally:
+            await connection.close()
+
+    async def summed() -> list[tuple[int, int]]:
+        query = "SELECT readings, heart_rate_bpm_sum FROM hourly_summaries_utc"
+        return [tuple(row) for row in await clinic.database.fetch(query)]
+
+    year = timedelta(days=365)
+    await clinic.device(1, patientId=7, since=hour(0) - 2 * year)
+    await clinic.give(heartRate=60, taken=hour(0) - year, received=hour(0) - year)
+    await in_turn()
+    assert [
+        row[0]
+        for row in await clinic.database.fetch(
+            "SELECT is_compressed FROM timescaledb_information.chunks WHERE hypertable_name = 'readings'"
         )
-        with pytest.raises(asyncpg.PostgresError) as refused:
-            await connection.execute(readings.sql)
-    finally:
-        await connection.close()
-    return refused.value
-
-
-@pytest.mark.parametrize("version", ["1.7.5", "2.9.3", "2.22.1", "2.22.0-dev"])
-async def test_a_timescaledb_that_is_too_old_is_refused_with_a_reason(empty: str, version: str) -> None:
-    refused = await version_told(empty, version)
-    assert refused.sqlstate == "0A000"
-    assert str(refused).startswith(f"TimescaleDB {version} is too old: 2.23 or newer is needed")
-
-
-@pytest.mark.parametrize("version", ["2.23.0", "2.23.0-dev", "2.100.0", "3.0.0-rc1"])
-async def test_a_timescaledb_that_is_new_enough_is_taken(empty: str, version: str) -> None:
-    """So far that its own functions are asked for."""
-    refused = await version_told(empty, version)
-    assert isinstance(refused, asyncpg.UndefinedFunctionError)
-    assert "by_range" in str(refused)
+    ] == [True]
+    await clinic.give(heartRate=70, taken=hour(0.25) - year)
+    assert await summed() == [(1, 60)]
+    await in_turn()
+    assert await summed() == [(2, 130)]
 
 
 # --- what the store and corrections ask, of a compressed chunk --------------------------------------------------------

@@ -30,6 +30,7 @@ from ingest.settings import Settings, SettingsError, load
 from ingest.stop_line import StopLineError
 from ingest.zip_zones import zones_of
 from sinks.errors import SchemaError, SinkError
+from sinks.hypertable import arrange
 from sinks.migrate import migrate as bring_up_schema
 
 log = structlog.get_logger(__name__)
@@ -102,11 +103,13 @@ def migrate() -> None:
             applied = await _in_time(settings, lambda: bring_up_schema(database))
             ours = parameters(settings.law, zones_of(settings.uszipcode_database))
             changed = await adopt_parameters(database, ours)
+            async with database.transaction() as connection:
+                arranged = await arrange(connection, settings.storage)
         finally:
             await database.close()
         lines = [f"applied {name}" for name in applied] + [f"law parameter adopted: {line}" for line in changed]
         judged_again = bool(changed) and not applied
-        return lines + ["all that is stored will be judged again by the consumers"] * judged_again
+        return [*lines, *["all that is stored will be judged again by the consumers"] * judged_again, *arranged]
 
     for line in asyncio.run(run()) or ["nothing to do: the schema is up to date"]:
         typer.echo(line)

@@ -175,6 +175,18 @@ async def candidates(connection: asyncpg.Connection, zones: Sequence[str]) -> li
         replace(contract, name="+ BRIN on place", indexes=(f"brin {place}",)),
         replace(contract, name="+ btree on place", indexes=(f"btree {place}",)),
         replace(contract, name="+ BRIN on time", indexes=("brin (reading_timestamp)",)),
+        replace(
+            contract,
+            name="+ BRIN on time, minmax-multi",
+            indexes=("brin (reading_timestamp timestamptz_minmax_multi_ops)",),
+        ),
+        replace(contract, name="+ index on patient, time", indexes=("btree (patient_id, reading_timestamp)",)),
+        replace(contract, name="+ hash index on patient", indexes=("hash (patient_id)",)),
+        replace(
+            contract,
+            name="+ index on patient, where there is one",
+            indexes=("btree (patient_id) WHERE patient_id IS NOT NULL",),
+        ),
     ]
 
 
