@@ -40,9 +40,14 @@ async def registry_version(connection: Connection) -> int:
     return version
 
 
+async def have_registry_alone(connection: Connection) -> None:
+    """Keep batches and corrections out until this transaction ends: none judges, and none changes what is stored."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+
+
 async def change_law(connection: Connection) -> None:
     """Raise the version for another law: whoever judges by the old one stops at its next look."""
-    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+    await have_registry_alone(connection)
     await connection.execute("UPDATE registry_version SET version = version + 1, law_version = version + 1")
 
 
@@ -82,7 +87,7 @@ async def add_states(connection: Connection, states: Sequence[State], sources: M
 
     What they may touch of what is stored is queued with them, in the same transaction, to be judged again.
     """
-    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+    await have_registry_alone(connection)
     version: int = await connection.fetchval("UPDATE registry_version SET version = version + 1 RETURNING version")
     for about in About:
         rows = [

@@ -18,6 +18,7 @@ from ingest.cli.demo import demo
 from ingest.cli.ledger import explain_one, verify_all
 from ingest.cli.registry import registry_app
 from ingest.cli.rejections import rejections_app
+from ingest.cli.retention import drop_old
 from ingest.cli.signals import stop_on_signals
 from ingest.cli.sources import sources_app
 from ingest.cli.status import print_status
@@ -90,6 +91,7 @@ app.add_typer(rejections_app, name="rejections")
 app.add_typer(sources_app, name="sources")
 app.command("verify")(verify_all)
 app.command("explain")(explain_one)
+app.command("retention")(drop_old)
 
 
 @app.command()

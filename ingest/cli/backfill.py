@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
 from ingest.archive_paths import files_of
 from ingest.backfill import Outcome
@@ -15,30 +14,22 @@ from ingest.backfill_run import Manner, Report, backfill, settle
 from ingest.backfill_workers import backfill_in_processes
 from ingest.change import READING
 from ingest.cli.backfill_progress import shown
+from ingest.cli.instant import instant
 from ingest.cli.signals import stop_on_signals
 from ingest.logs import set_up_logs
 from ingest.settings import load
 from ingest.zip_zones import zones_of
-from schemas.wire import Instant
 
 _FAILED: Final = 1
-_INSTANT: Final = TypeAdapter[datetime](Instant)
-
-
-def _instant(text: str) -> datetime:
-    try:
-        return _INSTANT.validate_python(text)
-    except ValidationError:
-        raise typer.BadParameter("must be RFC 3339, with seconds and zone, as 2026-07-01T12:00:00Z") from None
 
 
 def backfill_paths(  # noqa: PLR0917 - the command line names them
     paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders (all in them), or patterns.")],
     since: Annotated[
-        datetime | None, typer.Option(parser=_instant, metavar="T", help="Only readings taken at T or later.")
+        datetime | None, typer.Option(parser=instant, metavar="T", help="Only readings taken at T or later.")
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(parser=_instant, metavar="T", help="Only readings taken before T.")
+        datetime | None, typer.Option(parser=instant, metavar="T", help="Only readings taken before T.")
     ] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the first N records that are not there yet.")

@@ -2,27 +2,21 @@
 
 import asyncio
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from time import monotonic
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ingest.check import Check
 from ingest.cli.explained import explanation_as_json, explanation_in_words
+from ingest.cli.progress import progress
 from ingest.explain import explain
 from ingest.explanation import Fate
 from ingest.logs import set_up_logs
 from ingest.settings import Settings, load
-from ingest.verify import Tell, UnsettledError, verify
+from ingest.verify import UnsettledError, verify
 from ingest.zip_zones import zones_of
 
 _FAILED: Final = 1
-_TELL_EVERY_S: Final = 5.0
 _LARGEST: Final = 2**63 - 1
 _LARGEST_PARTITION: Final = 2**31 - 1
 
@@ -48,7 +42,7 @@ def verify_all(
     """
     settings = _settings()
     try:
-        with _progress() as tell:
+        with progress("judged again", "rows") as tell:
             zones = zones_of(settings.uszipcode_database)
             found = asyncio.run(verify(settings, zones, sample=sample, wait_s=wait_s, tell=tell))
     except UnsettledError as unsettled:
@@ -95,26 +89,6 @@ def _settings() -> Settings:
     settings = load()
     set_up_logs(settings.log_format, settings.log_level)
     return settings
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """A bar on a terminal, a line now and then elsewhere; both on stderr."""
-    if not sys.stderr.isatty():
-        told_at = monotonic()
-
-        def tell_in_lines(judged: int, of: int) -> None:
-            nonlocal told_at
-            if monotonic() - told_at >= _TELL_EVERY_S:
-                told_at = monotonic()
-                typer.echo(f"judged again: {judged} of {of} rows", err=True)
-
-        yield tell_in_lines
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("judged again", total=None)
-        yield lambda judged, of: bar.update(task, completed=judged, total=of)
 
 
 def _check_in_words(check: Check) -> list[str]:

@@ -10,23 +10,21 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
 from ingest.cli.backfill import backfill_paths
+from ingest.cli.instant import instant
 from ingest.logs import set_up_logs
 from ingest.ready import ready_database
 from ingest.refused_record import line_of
 from ingest.settings import Settings, load
 from schemas.judgement import Entry, Judgement
 from schemas.reasons import Reason
-from schemas.wire import Instant
 from sinks.database import Connection
 from sinks.readings import load_rejections
 
 rejections_app: Final = typer.Typer(
     name="rejections", help="Refused records.", no_args_is_help=True, rich_markup_mode="markdown"
 )
-_INSTANT: Final = TypeAdapter[datetime](Instant)
 _PAGE: Final = 1_000
 
 
@@ -35,22 +33,15 @@ def rejections() -> None:
     """Refused records: to look at, to mend and to give again."""
 
 
-def _instant(text: str) -> datetime:
-    try:
-        return _INSTANT.validate_python(text)
-    except ValidationError:
-        raise typer.BadParameter("must be RFC 3339, with seconds and zone, as 2026-07-01T12:00:00Z") from None
-
-
 @rejections_app.command()
 def export(
     reason: Annotated[list[Reason] | None, typer.Option("--reason", help="Only these; may be given again.")] = None,
     device: Annotated[int | None, typer.Option("--device", metavar="ID", min=1, help="Only this device's.")] = None,
     since: Annotated[
-        datetime | None, typer.Option("--since", metavar="T", parser=_instant, help="Received from then on (RFC 3339).")
+        datetime | None, typer.Option("--since", metavar="T", parser=instant, help="Received from then on (RFC 3339).")
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option("--until", metavar="T", parser=_instant, help="Received before then.")
+        datetime | None, typer.Option("--until", metavar="T", parser=instant, help="Received before then.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write, not there yet; else standard output.")

@@ -4,6 +4,7 @@
 CREATE INDEX readings_by_patient ON readings (patient_id) WHERE patient_id IS NOT NULL;
 -- Several spans a range of pages: a late reading among the day's does not hide what else is there.
 CREATE INDEX readings_by_time ON readings USING brin (reading_timestamp timestamptz_minmax_multi_ops);
+CREATE INDEX rejections_by_time ON rejections USING brin (reading_timestamp timestamptz_minmax_multi_ops);
 CREATE INDEX rejections_by_day ON rejections USING brin (((received_at AT TIME ZONE 'UTC')::date));
 
 COMMENT ON COLUMN readings.device_id IS
