@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -15,6 +16,7 @@ from enrich.registry import Registry
 from enrich.zones import table_zones
 from ingest.batch import Batch
 from ingest.law_parameters import adopt_parameters, parameters
+from ingest.patience import patiently
 from ingest.retention import Retained, retain
 from ingest.settings import Settings
 from ingest.store import store
@@ -210,7 +212,7 @@ async def test_writers_and_retention_at_once_leave_a_ledger_that_holds(
             )
             record = Record(Place(RAW, partition, offset), at("2025-04-01T00:00") + timedelta(seconds=offset), value)
             batch = Batch([record], [Move(source, partition, offset, offset + 1)], {RAW: source})
-            await store(batch, database=database, registry=registry, law=LAW)
+            await patiently(partial(store, batch, database=database, registry=registry, law=LAW))
             offset += 1
             await asyncio.sleep(0.005)
         await database.close()
