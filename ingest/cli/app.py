@@ -33,6 +33,7 @@ from ingest.zip_zones import zones_of
 from sinks.errors import SchemaError, SinkError
 from sinks.hypertable import arrange
 from sinks.migrate import migrate as bring_up_schema
+from sinks.roles import make_roles, roles_stand
 
 log = structlog.get_logger(__name__)
 
@@ -95,8 +96,21 @@ app.command("retention")(drop_old)
 
 
 @app.command()
-def migrate() -> None:
-    """Bring the database's schema up to this version. Doing it twice changes nothing; two at once take turns."""
+def migrate(
+    roles: Annotated[
+        bool, typer.Option("--roles", help="Make the roles readings_reader, readings_customer and readings_writer.")
+    ] = False,
+    customers: Annotated[
+        list[int] | None,
+        typer.Option("--customer", metavar="ID", min=1, help="And readings_customer_ID for it; may be given again."),
+    ] = None,
+) -> None:
+    """Bring the database's schema up to this version. Doing it twice changes nothing; two at once take turns.
+
+    Chunks and policies of TimescaleDB become what the settings say. The roles are groups to grant to logins: a reader
+    sees the views, and of what was refused all but its payload; a customer sees the views of the schema `customer`,
+    which show its own rows; a writer may run the services. Once made, they are given what later versions add.
+    """
     settings = _settings()
 
     async def run() -> list[str]:
@@ -107,6 +121,8 @@ def migrate() -> None:
             changed = await adopt_parameters(database, ours)
             async with database.transaction() as connection:
                 arranged = await arrange(connection, settings.storage)
+                if roles or customers or await roles_stand(connection):
+                    arranged += await make_roles(connection, customers or [])
         finally:
             await database.close()
         lines = [f"applied {name}" for name in applied] + [f"law parameter adopted: {line}" for line in changed]
