@@ -58,8 +58,11 @@ async def find_device(database: Database, device_id: int, *, at: datetime, law: 
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
         states = await states_of(connection, About.DEVICE, device_id)
         owned = await owners_of(connection, {identifier for state in states for identifier in state.identifiers})
-    if not states:
-        return None
+    return device_as_of(states, owned, at=at, law=law) if states else None
+
+
+def device_as_of(states: Sequence[State], owned: list[Owned], *, at: datetime, law: Law) -> DeviceFound:
+    """As rule 6 takes it."""
     told = changes(states)
     fields = {name: as_of(history(told, name), at) for name in DEVICE_FIELDS}
     refuses = None

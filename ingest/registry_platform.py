@@ -30,13 +30,14 @@ def in_our_words(document: dict[str, Any]) -> Worded | NotUnderstood:
     if "patientId" in document:
         return Worded(About.PATIENT, document)
     if "id" in document and not _ONLY_A_DEVICE_HAS.isdisjoint(document):
-        return _device(document)
+        return device_in_our_words(document)
     if "id" in document and not _ONLY_A_PATIENT_HAS.isdisjoint(document):
-        return _patient(document)
+        return patient_in_our_words(document)
     return NotUnderstood(Reason.INVALID, "names neither deviceId nor patientId, and is no Device or Patient")
 
 
-def _device(document: dict[str, Any]) -> Worded | NotUnderstood:
+def device_in_our_words(document: dict[str, Any]) -> Worded | NotUnderstood:
+    """The platform's Device, its `id` known to be there."""
     said = document | {"deviceId": document["id"]}
     for name, ours in (("currentPatient", "patientId"), ("site", "siteId")):
         match document.get(name, ...):
@@ -51,7 +52,8 @@ def _device(document: dict[str, Any]) -> Worded | NotUnderstood:
     return Worded(About.DEVICE, said)
 
 
-def _patient(document: dict[str, Any]) -> Worded | NotUnderstood:
+def patient_in_our_words(document: dict[str, Any]) -> Worded | NotUnderstood:
+    """The platform's Patient, its `id` known to be there."""
     said = document | {"patientId": document["id"]}
     match document.get("address", {}):
         case None:

@@ -94,6 +94,23 @@ class Settings(BaseSettings):
     ready_lag_s: float = Field(
         60, gt=0, le=86_400, description="Not ready when a record in hand was received longer ago than this."
     )
+    api_host: str = Field("127.0.0.1", min_length=1, description="Where `readings serve` listens.")
+    api_port: int = Field(8080, ge=0, le=65_535, description="Its port; 0 takes a free one and logs it.")
+    api_connections: int = Field(10, ge=1, le=1_000, description="Most connections of it to the database.")
+    api_max_body_bytes: int = Field(524_288, ge=1_024, le=67_108_864, description="Largest body of a request.")
+    api_receive_timeout_s: float = Field(
+        10, gt=0, le=3_600, description="How long a client may take over the head of a request, and over its body."
+    )
+    api_timeout_s: float = Field(20, gt=0, le=3_600, description="How long an answer may take; then it is 503.")
+    api_requests_per_minute: int = Field(
+        600, ge=1, le=1_000_000, description="Requests a minute of one key, to one process; more are answered by 429."
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="What the platform's webhooks carry in `Impilo-Webhook-Secret`; without one none is taken."
+    )
+    webhook_customer_id: int | None = Field(
+        None, ge=1, lt=2**63, description="Whose webhooks these are: what they tell of belongs to this customer."
+    )
     blocked_statuses: Annotated[frozenset[str], NoDecode] = Field(
         Law().blocked_statuses,
         description="Device statuses that refuse readings, separated by commas. A law parameter.",
@@ -145,6 +162,14 @@ class Settings(BaseSettings):
         if value.tzinfo is None:
             raise ValueError("must tell its zone")
         return value.astimezone(UTC)
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _can_be_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        secret = "" if value is None else value.get_secret_value()
+        if not secret.isascii() or not secret.isprintable() or secret != secret.strip():
+            raise ValueError("must be printable ASCII, as the value of a header is")
+        return value
 
     @property
     def database_without_password(self) -> str:

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict  # Python's own, up to 3.11, keeps too l
 
 from schemas.kinds import Kind
 from schemas.reading import MEASURES, Reading
-from schemas.wire import WIRE, Double, Id, Instant, Int32, Int64, OffsetSeconds, finite, word
+from schemas.wire import WIRE, Double, Id, Instant, Int32, Int64, OffsetSeconds, Word, finite
 
 IdentifierValue = Annotated[str, Field(min_length=1, max_length=255)]
 """Compared exactly. The bound keeps it fit for an index."""
@@ -82,7 +82,7 @@ class BloodPressure(Payload, total=False):
 @with_config(WIRE)
 class BloodGlucose(Payload, total=False):
     glucose_mg_dl: Required[Annotated[Int32, Field(alias="glucose")]]
-    glucose_unit: Annotated[str, word("mgdl")] | None
+    glucose_unit: Annotated[str, Word("mgdl")] | None
     before_meal: bool | None
     after_meal: bool | None
 
@@ -90,20 +90,20 @@ class BloodGlucose(Payload, total=False):
 @with_config(WIRE)
 class BloodOxygen(Payload, total=False):
     blood_oxygen_pct: Required[Annotated[Int32, Field(alias="bloodOxygen")]]
-    blood_oxygen_unit: Annotated[str, word("spo2")] | None
+    blood_oxygen_unit: Annotated[str, Word("spo2")] | None
     heart_rate_bpm: Annotated[Int32 | None, Field(alias="heartRate")]
 
 
 @with_config(WIRE)
 class Weight(Payload, total=False):
     weight_lb: Required[Annotated[Double, Field(ge=0, alias="weight")]]
-    weight_unit: Annotated[str, word("lbs")] | None
+    weight_unit: Annotated[str, Word("lbs")] | None
 
 
 @with_config(WIRE)
 class Temperature(Payload, total=False):
     temperature: Required[Double]
-    temperature_unit: Required[Annotated[str, word("celsius", "fahrenheit", "c", "f")]]
+    temperature_unit: Required[Annotated[str, Word("celsius", "fahrenheit", "c", "f")]]
 
 
 @with_config(WIRE)
@@ -140,6 +140,8 @@ class PayloadOf(NamedTuple):
 
     kind: Kind
     model: type[Payload]
+    measures: tuple[str, ...]
+    """The columns that its measures are kept in."""
     reading: Callable[[object], Reading]
     """What a payload says. Raises `pydantic.ValidationError` when it is none."""
 
@@ -149,7 +151,6 @@ def _payload_of(
 ) -> PayloadOf:
     """How a payload of that kind becomes a reading.
 
-    :param measures: the columns that its measures are kept in.
     :param convert: says, among the fields, the measures that are sent in another unit or by another name.
     """
     none = len(measures)  # the place behind the last measure
@@ -190,7 +191,7 @@ def _payload_of(
         )
 
     adapter: TypeAdapter[Reading] = TypeAdapter(Annotated[model, AfterValidator(reading)])
-    return PayloadOf(kind, model, adapter.validator.validate_python)
+    return PayloadOf(kind, model, measures, adapter.validator.validate_python)
 
 
 def _fahrenheit(payload: Any) -> None:

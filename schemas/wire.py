@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema, from_json
 
 EARLIEST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
@@ -82,6 +83,9 @@ class WholeNumber:
             custom_error_message=f"must be a whole number from {self.least} to {self.most}",
         )
 
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "integer", "minimum": self.least, "maximum": self.most}
+
 
 Int32 = Annotated[int, WholeNumber(-(2**31), 2**31 - 1)]
 Int64 = Annotated[int, WholeNumber(-(2**63), 2**63 - 1)]
@@ -141,20 +145,30 @@ class _Instant:
             ),
         )
 
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "format": "date-time"}
+
 
 Instant = Annotated[datetime, _Instant()]
 """An instant in UTC, cut to microseconds, from a string of RFC 3339 with seconds and zone."""
 
 
-def word(*accepted: str) -> AfterValidator:
+class Word:
     """A string equal to one of `accepted` without regard to case; it is stored in lower case."""
 
-    def check(value: str) -> str:
-        if (lowered := value.lower()) not in accepted:
-            raise PydanticCustomError("word", "must be " + " or ".join(accepted) + ", in any case")  # noqa: EM101, RUF100
-        return lowered
+    def __init__(self, *accepted: str) -> None:
+        self.accepted = accepted
 
-    return AfterValidator(check)
+    def __get_pydantic_core_schema__(self, source: type[str], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "enum": list(self.accepted), "description": "In any case."}
+
+    def _check(self, value: str) -> str:
+        if (lowered := value.lower()) not in self.accepted:
+            raise PydanticCustomError("word", "must be " + " or ".join(self.accepted) + ", in any case")  # noqa: EM101, RUF100
+        return lowered
 
 
 WIRE: Final = ConfigDict(strict=True, extra="ignore", alias_generator=to_camel, hide_input_in_errors=True)

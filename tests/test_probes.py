@@ -18,6 +18,7 @@ from aiokafka import TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingest.health import LIVE_WITHIN_S, Health
+from ingest.http.api_metrics import ApiMetrics
 from ingest.http.probes import probes
 from ingest.lag import Lag
 from ingest.metrics import PREFIX, Metrics
@@ -93,6 +94,7 @@ def test_every_metric_has_its_sentence_once_and_readme_has_the_same() -> None:
     health.clear("nothing")
     metrics = Metrics(health, {}, "z")
     metrics.corrections_pending = 0
+    ApiMetrics(metrics.exposed)  # those of `readings serve` beside those of every service
     ours = [family for family in metrics.exposed.collect() if family.name.startswith(PREFIX.rstrip("_"))]
     names = [family.name for family in ours]
     assert len(names) == len(set(names))

@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from ingest.cli.app import app
 from ingest.cli.zone import NO_ZONE_WORDS
+from ingest.http.problems import Problem
 from ingest.settings import PREFIX, Settings
 from schemas.kinds import Kind
 from schemas.reasons import Reason
@@ -45,6 +46,12 @@ def test_every_reason_has_its_sentence(reason: Reason) -> None:
 @pytest.mark.parametrize("reason", NO_ZONE_WORDS)
 def test_every_reason_for_having_no_zone_has_its_sentence(reason: object) -> None:
     assert f"| `{reason}` | {NO_ZONE_WORDS[reason]} |" in README
+
+
+@pytest.mark.parametrize("problem", Problem)
+def test_every_problem_has_its_status_its_sentence_and_what_to_do(problem: Problem) -> None:
+    status, title, todo = problem.told
+    assert f"| `{problem}` | {status} | {title} | {todo} |" in README
 
 
 def test_every_command_is_there_and_no_other() -> None:

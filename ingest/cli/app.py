@@ -19,6 +19,7 @@ from ingest.cli.ledger import explain_one, verify_all
 from ingest.cli.registry import registry_app
 from ingest.cli.rejections import rejections_app
 from ingest.cli.retention import drop_old
+from ingest.cli.serve import keys_app, serve
 from ingest.cli.signals import stop_on_signals
 from ingest.cli.sources import sources_app
 from ingest.cli.status import print_status
@@ -87,6 +88,8 @@ def readings(
 
 app.command()(demo)
 app.command("backfill")(backfill_paths)
+app.command()(serve)
+app.add_typer(keys_app, name="keys")
 app.add_typer(registry_app, name="registry")
 app.add_typer(rejections_app, name="rejections")
 app.add_typer(sources_app, name="sources")

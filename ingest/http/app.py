@@ -1,0 +1,81 @@
+"""The application: its operations, its document, and one form for whatever is wrong."""
+
+from importlib.metadata import version
+from typing import Any, Final
+
+import yaml
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from ingest.http.device_routes import router as devices
+from ingest.http.documents import completed
+from ingest.http.problems import Problem, ProblemError, answer
+from ingest.http.reading_routes import router as readings
+from ingest.http.webhook_routes import router as webhooks
+from ingest.http.world import World
+
+_ABOUT: Final = """
+Devices, patients and readings of one customer, by the platform's names.
+
+A change counts from now on, and is seen at once; readings that it touches are judged again. What is wrong with a
+request is told as `application/problem+json`: `code` for programs, `title` and `todo` for people. What belongs to
+another customer is as if it were not there: 404.
+"""
+_PROBLEM_OF: Final = {404: Problem.NO_SUCH_PATH, 405: Problem.METHOD_NOT_ALLOWED}
+
+
+def application(world: World) -> FastAPI:
+    """The application of one process. Its pages need nothing from elsewhere."""
+    app = FastAPIOffline(
+        title="Device readings",
+        version=version("device-readings"),
+        description=_ABOUT,
+        redirect_slashes=False,
+        openapi_url="/openapi.json",
+        swagger_ui_parameters={"validatorUrl": None},
+    )
+    app.state.world = world
+    for router in (devices, readings, webhooks):
+        app.include_router(router)
+    app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+    of_the_framework = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = completed(of_the_framework())
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+    @app.get("/openapi.yaml", include_in_schema=False)
+    async def openapi_yaml() -> Response:
+        return Response(
+            yaml.safe_dump(app.openapi(), sort_keys=False, allow_unicode=True), media_type="application/yaml"
+        )
+
+    return app
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return answer(error)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    """Parameters of the path and the query: which, and the rule; never the value."""
+    assert isinstance(error, RequestValidationError)
+    faults = [f"{'.'.join(str(step) for step in fault['loc'][1:])}: {fault['msg']}" for fault in error.errors()[:5]]
+    return answer(ProblemError(Problem.INVALID, "; ".join(faults)))
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    """What the framework answers by itself."""
+    assert isinstance(error, HTTPException)
+    problem = _PROBLEM_OF.get(error.status_code, Problem.FAULT)
+    return answer(ProblemError(problem, headers=error.headers))

@@ -1,0 +1,108 @@
+"""What the OpenAPI document says that the framework cannot know: our bodies, and the problems of each operation."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from ingest.http.bodies import ALTERNATIVES
+from ingest.http.problems import MEDIA_TYPE, Problem
+from schemas.payloads import PAYLOADS, Payload
+from schemas.wire import WireModel
+
+_REFERENCE: Final = "#/components/schemas/"
+_PROBLEM: Final = {
+    "type": "object",
+    "title": "Problem",
+    "description": "What was wrong and what to do about it (RFC 9457).",
+    "required": ["type", "title", "status", "code", "todo"],
+    "properties": {
+        "type": {"type": "string", "description": "`urn:device-readings:problem:<code>`"},
+        "title": {"type": "string", "description": "What was wrong."},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "enum": [*Problem], "description": "For programs."},
+        "todo": {"type": "string", "description": "What to do about it."},
+        "detail": {"type": "string", "description": "What in particular; never a value that was sent."},
+        "reason": {"type": "string", "description": "Of a refused reading: why, as in `rejections.reason`."},
+    },
+}
+_OF_EVERY_REQUEST: Final = (Problem.METHOD_NOT_ALLOWED, Problem.FAULT, Problem.AWAY)
+_OF_EVERY_CALLER: Final = (Problem.KEY_MISSING, Problem.KEY_UNKNOWN, Problem.KEY_EXPIRED, Problem.TOO_MANY_REQUESTS)
+_OF_EVERY_BODY: Final = (Problem.BODY_MALFORMED, Problem.BODY_TOO_SLOW, Problem.BODY_TOO_LARGE, Problem.NOT_JSON)
+
+# What the API's requests do not carry, though webhooks do.
+_ONLY_IN_WEBHOOKS: Final = ("device", "patient")
+
+
+def asks(model: type[WireModel] | type[Payload]) -> dict[str, Any]:
+    """The body that an operation asks for."""
+    return {"requestBody": {"required": True, "content": _json(f"{_REFERENCE}{model.__name__}")}}
+
+
+def problems(*of_its_own: Problem) -> dict[int | str, dict[str, Any]]:
+    """The answers that an operation has for these problems."""
+    answers: dict[int | str, dict[str, Any]] = {}
+    for problem in of_its_own:
+        told = problem.told
+        answers.setdefault(
+            told.status, {"description": "", "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_REFERENCE}Problem"}}}}
+        )
+        answers[told.status]["description"] += f"`{problem}`: {told.title} "
+    return answers
+
+
+def completed(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with our bodies, and with the problems that any operation may answer."""
+    schemas = document["components"].setdefault("schemas", {})
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    schemas["Problem"] = _PROBLEM
+    schemas.update(_bodies())
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            every = [*_OF_EVERY_REQUEST, Problem.INVALID]
+            every += _OF_EVERY_CALLER if "security" in operation else []
+            every += _OF_EVERY_BODY if "requestBody" in operation else []
+            answers = operation["responses"]
+            answers.pop("422", None)
+            for status, answer in problems(*every).items():
+                if str(status) in answers:
+                    answers[str(status)]["description"] += answer["description"]
+                else:
+                    answers[str(status)] = answer
+    return document
+
+
+def _bodies() -> dict[str, Any]:
+    models = [*ALTERNATIVES, *(payload.model for payload in PAYLOADS.values())]
+    _, told = TypeAdapter.json_schemas(
+        [(model.__name__, "validation", TypeAdapter(model)) for model in models], ref_template=f"{_REFERENCE}{{model}}"
+    )
+    schemas: dict[str, Any] = told["$defs"]
+    for model, groups in ALTERNATIVES.items():
+        schemas[model.__name__]["allOf"] = [_one_of(group, schemas[model.__name__]) for group in groups]
+    for payload in PAYLOADS.values():
+        schema = schemas[payload.model.__name__]
+        for name in _ONLY_IN_WEBHOOKS:
+            schema["properties"].pop(name)
+        schema["description"] = f"A reading of the kind `{payload.kind}`."
+        schema["allOf"] = [_one_of(("deviceId", "deviceIdentifier", "patientId"), schema)]
+    schemas["DeviceUpdate"]["properties"]["status"].pop("default")
+    return {name: schema for name, schema in schemas.items() if not name.startswith("Nested") and name != "Identifier"}
+
+
+def _one_of(names: Iterable[str], schema: dict[str, Any]) -> dict[str, Any]:
+    """At least one of these properties is there, and not null unless null says something of it."""
+    return {"anyOf": [{"required": [name], "properties": {name: _not_null(schema, name)}} for name in names]}
+
+
+def _not_null(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    told = schema["properties"][name]
+    if name == "note" or "anyOf" not in told:
+        return {key: value for key, value in told.items() if key not in ("default", "title")}
+    (said,) = (one for one in told["anyOf"] if one != {"type": "null"})
+    return dict(said)
+
+
+def _json(reference: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": reference}}}

@@ -1,0 +1,51 @@
+"""What will become of a reading that is received now: asked of the law, with what the registry was told by now."""
+
+from collections.abc import Iterable
+
+from enrich.judge import judge
+from enrich.registry import Registry
+from ingest.http.known import Asking
+from ingest.http.problems import Problem, ProblemError
+from schemas.judgement import Accepted, Judgement
+from schemas.reading import Reading
+from schemas.record import Place, Record
+from schemas.states import About, State
+from sinks.told import owners_of, states_of
+
+_PLACE = Place("api", 0, 0)  # of no account: what is judged here is not stored
+
+
+async def foreseen(asking: Asking, reading: Reading, value: bytes) -> Judgement:
+    """The judgement by rules 1 to 8 of a record that is received at this moment. Rule 9 is not asked.
+
+    :raises ProblemError: when the reading names a device or a patient that the customer does not have.
+    """
+    owned = {one.identifier: one.device_id for one in await owners_of(asking.connection, reading.identifiers_named)}
+    named = set(owned.values())
+    if reading.device_id_named is not None:
+        named.add(reading.device_id_named)
+    if reading.names_a_device and not named:
+        raise ProblemError(Problem.DEVICE_UNKNOWN)
+    devices = [await asking.device(device_id) for device_id in sorted(named)]
+    if reading.patient_id_named is not None:
+        await asking.patient(reading.patient_id_named)
+    states = [state for device in devices for state in device.states]
+    patients = {state.says.get("patientId") for state in states} | {reading.patient_id_named}
+    states += await _patient_states(asking, [one for one in patients if one is not None])
+    registry = Registry(asking.zones)
+    registry.learn(states, owned, version=0)
+    return judge(Record(_PLACE, asking.at, value), first_seen=asking.at, registry=registry, law=asking.law)
+
+
+def key_of(judgement: Judgement, reading: Reading) -> bytes | None:
+    """The record's key: the device, else the patient, so that one device's readings stay in one partition."""
+    device_id = judgement.device_id or reading.device_id_named
+    patient_id = judgement.patient_id if isinstance(judgement, Accepted) else reading.patient_id_named
+    subject = device_id or patient_id
+    return None if subject is None else str(subject).encode()
+
+
+async def _patient_states(asking: Asking, patient_ids: Iterable[int]) -> list[State]:
+    return [
+        state for patient_id in patient_ids for state in await states_of(asking.connection, About.PATIENT, patient_id)
+    ]

@@ -1,0 +1,64 @@
+"""What every request has at hand, and whose request it is."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader
+
+from enrich.law import Law
+from enrich.zones import Zones
+from ingest.http.api_metrics import ApiMetrics
+from ingest.http.connections import Connections
+from ingest.http.problems import Problem, ProblemError
+from ingest.http.publisher import Publisher
+from ingest.http.rate import RateLimit
+from ingest.settings import Settings
+from sinks.api_keys import Caller, caller_of
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One process of `readings serve`."""
+
+    settings: Settings
+    law: Law
+    zones: Zones
+    connections: Connections
+    publisher: Publisher
+    rate: RateLimit
+    metrics: ApiMetrics
+
+
+def world_of(request: Request) -> World:
+    world: World = request.app.state.world
+    return world
+
+
+TheWorld = Annotated[World, Depends(world_of)]
+
+_header = APIKeyHeader(
+    name="Impilo-API-Key",
+    scheme_name="key",
+    description="A key of one customer: readings keys create.",
+    auto_error=False,
+)
+
+
+async def _caller(world: TheWorld, key: Annotated[str | None, Security(_header)]) -> Caller:
+    """Whose key the request carries; what it asks is counted against the key's limit."""
+    if not key:
+        raise ProblemError(Problem.KEY_MISSING)
+    async with world.connections.looking() as connection:
+        caller = await caller_of(connection, key)
+    if caller is None or caller.revoked:
+        raise ProblemError(Problem.KEY_UNKNOWN)
+    if caller.expired:
+        raise ProblemError(Problem.KEY_EXPIRED)
+    if wait_s := world.rate.wait_s(caller.key_id):
+        raise ProblemError(Problem.TOO_MANY_REQUESTS, headers={"Retry-After": str(math.ceil(wait_s))})
+    return caller
+
+
+TheCaller = Annotated[Caller, Depends(_caller)]
