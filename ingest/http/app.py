@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from ingest.http.device_routes import router as devices
 from ingest.http.documents import completed
+from ingest.http.door import problem_of
 from ingest.http.problems import Problem, ProblemError, answer
 from ingest.http.reading_routes import router as readings
 from ingest.http.webhook_routes import router as webhooks
@@ -36,6 +37,8 @@ def application(world: World) -> FastAPI:
         redirect_slashes=False,
         openapi_url="/openapi.json",
         swagger_ui_parameters={"validatorUrl": None},
+        # A trace would hold paths and the texts of errors.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.world = world
     for router in (devices, readings, webhooks):
@@ -43,6 +46,7 @@ def application(world: World) -> FastAPI:
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _error)
 
     of_the_framework = app.openapi
 
@@ -65,6 +69,10 @@ def application(world: World) -> FastAPI:
 async def _problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
     return answer(error)
+
+
+async def _error(_: Request, error: Exception) -> Response:
+    return answer(problem_of(error))
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

@@ -84,12 +84,12 @@ class Door:
             async with asyncio.timeout(self._settings.api_timeout_s):
                 await self._inside(scope, receive, noticed)
         except Exception as error:  # noqa: BLE001 - a bug too is answered, and told without its text
-            problem = _problem_of(error)
-            if not began:
-                await answer(problem)(scope, receive, send)
+            if not began:  # else it was told inside, and comes on only for those who would tell its text
+                await answer(problem_of(error))(scope, receive, send)
 
 
-def _problem_of(error: Exception) -> ProblemError:
+def problem_of(error: Exception) -> ProblemError:
+    """What the client is told of an error; the log is told here."""
     if isinstance(error, _MENDED_BY_TIME):
         log.warning("a request could not be served", error=str(error) or type(error).__name__)
         return ProblemError(Problem.AWAY)

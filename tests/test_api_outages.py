@@ -1,0 +1,159 @@
+"""The broker or the database away: 503 meanwhile, ready again by itself, and nothing lost that was acknowledged."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from ingest.demo.embedded_postgres_server import EmbeddedPostgres
+from tests.api import Api, serving, settings_of
+from tests.conftest import ON_APACHE_KAFKA, Broker, MakeTopics
+from tests.service import environment, readings
+from tests.test_api_devices import PATIENTS, device
+from tests.test_api_readings import taken
+
+TIMEOUT_S = 2.0
+
+
+@pytest.fixture
+async def api(migrated: str, broker: Broker, make_topics: MakeTopics) -> AsyncIterator[Api]:
+    names = await make_topics(raw=1, devices=1, patients=1)
+    settings = await settings_of(
+        migrated, broker, names, api_timeout_s=TIMEOUT_S, kafka_timeout_s=5, database_timeout_s=5
+    )
+    async with serving(settings) as served:
+        await served.tell(device(1), *PATIENTS)
+        yield served
+
+
+async def give(api: Api, n: int) -> tuple[int, dict[str, Any]]:
+    body = {"readingTimestamp": taken(n % 50), "deviceId": 1, "id": n + 1, "heartRate": 60}
+    return await api.ask("POST", "heart-rate-reading", body)
+
+
+async def in_the_log(api: Api, broker: Broker) -> dict[int, bytes]:
+    """By offset, until as many as the log's end says."""
+    topic = TopicPartition(api.settings.raw_topic, 0)
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign([topic])
+        await consumer.seek_to_beginning(topic)
+        found: dict[int, bytes] = {}
+        while batch := (await consumer.getmany(timeout_ms=2_000)).get(topic):
+            found.update({record.offset: record.value for record in batch})
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def through_an_outage(api: Api, broker: Broker, stop: Callable[[], None], start: Callable[[], None]) -> None:
+    asked = [asyncio.create_task(give(api, n)) for n in range(50)]
+    await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.to_thread(stop)
+    try:
+        asked += [asyncio.create_task(give(api, n)) for n in range(50, 80)]
+        answers = await asyncio.gather(*asked)
+        event = {"id": 1, "type": "reading.heartRate", "payload": {"deviceId": 1}}
+        status, problem = await api.webhook(event)
+        assert (status, problem["code"]) == (503, "away"), "an event is not acknowledged"
+        assert (await api.ask("GET", "device/1"))[0] == 200, "what needs no broker goes on"
+    finally:
+        await asyncio.to_thread(start)
+    assert set(Counter(status for status, _ in answers)) == {202, 503}
+    assert {told["code"] for status, told in answers if status == 503} == {"away"}
+    async with asyncio.timeout(60):
+        while (await give(api, 99))[0] != 202:
+            await asyncio.sleep(0.2)
+    log = await in_the_log(api, broker)
+    for n, (status, told) in enumerate(answers):
+        if status == 202:
+            assert b'"id":%d,' % (n + 1) in log[told["place"]["offset"]].replace(b" ", b"")
+
+
+async def test_while_the_broker_hangs_it_answers_503_and_nothing_acknowledged_is_lost(api: Api, broker: Broker) -> None:
+    await through_an_outage(
+        api, broker, lambda: broker.send_signal(signal.SIGSTOP), lambda: broker.send_signal(signal.SIGCONT)
+    )
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("broker", [pytest.param("apache_kafka", marks=ON_APACHE_KAFKA)], indirect=True)
+async def test_a_broker_that_is_killed_in_the_middle_of_requests_has_what_was_acknowledged(
+    api: Api, broker: Broker
+) -> None:
+    """Apache Kafka: Tansu forgets what it held."""
+    await through_an_outage(api, broker, broker.kill, broker.start)
+
+
+async def test_while_the_database_is_away_it_answers_503_and_then_goes_on(
+    api: Api, postgres_server: EmbeddedPostgres
+) -> None:
+    assert (await api.ask("GET", "device/1"))[0] == 200
+    await asyncio.to_thread(postgres_server.kill)
+    try:
+        for method, path, body in (
+            ("GET", "device/1", None),
+            ("PATCH", "device/1", {"note": "x"}),
+            ("GET", "heart-rate-reading?deviceId=1", None),
+            ("POST", "heart-rate-reading", {"readingTimestamp": taken(), "deviceId": 1, "heartRate": 60}),
+        ):
+            assert await api.problem(method, path, body) == (503, "away")
+        answer = await api.anonymous.get("/api/v3/devices", headers={"Impilo-API-Key": api.keys[1]})
+        assert answer.headers["Retry-After"] == "5"
+        reading = {"id": 1, "type": "reading.heartRate", "payload": {"deviceId": 1}}
+        assert (await api.webhook(reading))[0] == 200, "a reading of a webhook needs the broker alone"
+        told_of = {"id": 2, "type": "patient.updated", "payload": {"id": 7}}
+        assert (await api.webhook(told_of | {"timestamp": taken()}))[0] == 200, "and so does what tells its time"
+        status, problem = await api.webhook(told_of)
+        assert (status, problem["code"]) == (503, "away")
+    finally:
+        await asyncio.to_thread(postgres_server.start)
+    async with asyncio.timeout(30):
+        while (await api.ask("PATCH", "device/1", {"note": "y"}))[0] != 200:
+            await asyncio.sleep(0.1)
+    assert (await api.ask("GET", "device/1"))[1]["note"] == "y"
+
+
+async def test_a_change_that_waits_for_the_registry_longer_than_a_request_may_is_503_and_not_done(api: Api) -> None:
+    """Somebody else has the registry: the request gives up, and what it asked for does not happen later."""
+    connection = await asyncpg.connect(api.settings.database_url.get_secret_value())
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(7205759403792794)")
+            assert await api.problem("PATCH", "device/1", {"note": "never"}) == (503, "away")
+            assert (await api.ask("GET", "device/1"))[0] == 200, "looking waits for nobody"
+    finally:
+        await connection.close()
+    assert (await api.ask("PATCH", "device/1", {"status": "available"}))[0] == 200
+    assert (await api.ask("GET", "device/1"))[1]["note"] is None
+
+
+async def test_an_operator_s_mistake_stops_it_with_one_clear_line(
+    migrated: str, broker: Broker, make_topics: MakeTopics
+) -> None:
+    raw, devices, patients = await make_topics(raw=1, devices=1, patients=1)
+    topics = {"READINGS_RAW_TOPIC": raw, "READINGS_DEVICES_TOPIC": devices, "READINGS_PATIENTS_TOPIC": patients}
+    env = environment(migrated, broker, topics, API_PORT=0)
+
+    async def stops(name: str, value: str, code: int, says: str) -> None:
+        async with readings("serve", env=env | {f"READINGS_{name}": value}) as service:
+            ended, out, err = await service.ended()
+        assert (ended, out) == (code, ""), err
+        lines = [line for line in err.splitlines() if line.startswith("readings: ")]
+        assert len(lines) == 1
+        assert says in lines[0]
+        assert "Traceback" not in err
+
+    await asyncio.gather(
+        stops("RAW_TOPIC", "nowhere", 1, "the broker has no topic nowhere"),
+        stops("BLOCKED_STATUSES", "lost", 2, "law parameter blocked_statuses"),
+        stops("WEBHOOK_SECRET", "kanarie\u00fc", 2, "READINGS_WEBHOOK_SECRET: must be printable ASCII"),
+        stops("API_PORT", "70000", 2, "READINGS_API_PORT"),
+        stops("API_HOST", "192.0.2.1", 1, "nothing can listen on READINGS_API_HOST 192.0.2.1"),
+    )
