@@ -96,7 +96,7 @@ class BloodOxygen(Payload, total=False):
 
 @with_config(WIRE)
 class Weight(Payload, total=False):
-    weight_lb: Required[Annotated[Double, Field(ge=0, alias="weight")]]
+    weight_lb: Required[Annotated[Double, Field(ge=0, alias="weight", json_schema_extra={"minimum": 0})]]
     weight_unit: Annotated[str, Word("lbs")] | None
 
 

@@ -65,13 +65,13 @@ class Database:
                 async with connection.transaction(isolation=isolation, readonly=readonly):
                     yield connection
         except AwayError:
-            self._drop()
+            self.drop()
             raise
         except asyncpg.InterfaceError as error:
             if error.__context__ is None and not connection.is_closed():
                 raise  # we ask it wrongly: no waiting mends that
             # It could not even be rolled back, after what stands in the context: the connection is dying.
-            self._drop()
+            self.drop()
             if isinstance(error.__context__, asyncio.CancelledError):
                 raise error.__context__ from None
             raise AwayError(f"the connection is gone ({type(error).__name__})") from None
@@ -92,7 +92,8 @@ class Database:
         except (AwayError, asyncpg.InterfaceError):
             connection.terminate()
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Let go of the connection as it is, whatever it was doing: the next use opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()

@@ -179,7 +179,10 @@ async def test_paths_and_methods_that_are_not_there_are_problems_too(api: Api) -
     assert await api.problem("GET", "/") == (404, "no_such_path")
     assert await api.problem("GET", "device/1/") == (404, "no_such_path")
     assert await api.problem("DELETE", "device/1") == (405, "method_not_allowed")
-    assert await api.problem("GET", "device/none") == (422, "invalid")
+    assert await api.problem("GET", "device/none") == (404, "no_such_path")
+    assert await api.problem("GET", "device/associate-patient") == (405, "method_not_allowed")
+    answer = await api.anonymous.request("OPTIONS", "/api/v3/heart-rate-reading")
+    assert answer.headers["Allow"] == "POST, GET"
     assert await api.problem("GET", "device/0") == (422, "invalid")
     assert await api.problem("GET", f"device/{2**63}") == (422, "invalid")
     assert await api.problem("GET", "device/validate/%00") == (422, "invalid")

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ingest.http.device_routes import router as devices
-from ingest.http.documents import completed
+from ingest.http.documents import completed, methods_of
 from ingest.http.door import problem_of
 from ingest.http.problems import Problem, ProblemError, answer
 from ingest.http.reading_routes import router as readings
@@ -56,6 +56,7 @@ def application(world: World) -> FastAPI:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+    app.state.methods = methods_of(app.openapi())  # made now: it takes a second, which nobody is to wait for
 
     @app.get("/openapi.yaml", include_in_schema=False)
     async def openapi_yaml() -> Response:
@@ -82,8 +83,12 @@ async def _invalid(_: Request, error: Exception) -> Response:
     return answer(ProblemError(Problem.INVALID, "; ".join(faults)))
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     """What the framework answers by itself."""
     assert isinstance(error, HTTPException)
     problem = _PROBLEM_OF.get(error.status_code, Problem.FAULT)
-    return answer(ProblemError(problem, headers=error.headers))
+    headers = dict(error.headers or {})
+    if problem is Problem.METHOD_NOT_ALLOWED:  # the framework tells those of one operation, and a path may have several
+        allowed = next((allowed for path, allowed in request.app.state.methods if path.fullmatch(request.url.path)), "")
+        headers["Allow"] = allowed or headers.get("Allow", "")
+    return answer(ProblemError(problem, headers=headers))

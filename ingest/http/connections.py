@@ -24,6 +24,9 @@ class Connections:
         database = await self._idle.get()
         try:
             yield database
+        except asyncio.CancelledError:
+            database.drop()  # cut off in the middle of a BEGIN, say, nobody knows what it is in
+            raise
         finally:
             self._idle.put_nowait(database)
 

@@ -38,7 +38,7 @@ async def _asking(world: World, caller: Caller, connection: Connection) -> Askin
 # --- looking up -----------------------------------------------------------------------------------------------------
 
 
-@router.get("/device/{device_id}", tags=["devices"], summary="Fetch a device", responses=_OF_A_DEVICE)
+@router.get("/device/{device_id:int}", tags=["devices"], summary="Fetch a device", responses=_OF_A_DEVICE)
 async def fetch_device(world: TheWorld, caller: TheCaller, device_id: IdInPath) -> DeviceBody:
     """The device as it is now."""
     async with world.connections.looking() as connection:
@@ -82,7 +82,7 @@ async def list_devices(  # noqa: PLR0917 - by name, out of the query
     return page.of([listed_device_body(device) for device in devices], total)
 
 
-@router.get("/patient/{patient_id}", tags=["patients"], summary="Fetch a patient", responses=_OF_A_PATIENT)
+@router.get("/patient/{patient_id:int}", tags=["patients"], summary="Fetch a patient", responses=_OF_A_PATIENT)
 async def fetch_patient(world: TheWorld, caller: TheCaller, patient_id: IdInPath) -> PatientBody:
     """The patient as they are now: what is kept of them."""
     async with world.connections.looking() as connection:
@@ -189,7 +189,7 @@ async def enable_readings(
 
 
 @router.patch(
-    "/device/{device_id}",
+    "/device/{device_id:int}",
     tags=["devices"],
     summary="Override a device's status",
     responses=_OF_A_DEVICE,

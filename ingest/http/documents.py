@@ -1,5 +1,6 @@
 """What the OpenAPI document says that the framework cannot know: our bodies, and the problems of each operation."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ _PROBLEM: Final = {
         "type": {"type": "string", "description": "`urn:device-readings:problem:<code>`"},
         "title": {"type": "string", "description": "What was wrong."},
         "status": {"type": "integer"},
-        "code": {"type": "string", "enum": [*Problem], "description": "For programs."},
+        "code": {"type": "string", "enum": [str(problem) for problem in Problem], "description": "For programs."},
         "todo": {"type": "string", "description": "What to do about it."},
         "detail": {"type": "string", "description": "What in particular; never a value that was sent."},
         "reason": {"type": "string", "description": "Of a refused reading: why, as in `rejections.reason`."},
@@ -34,9 +35,48 @@ _OF_EVERY_BODY: Final = (Problem.BODY_MALFORMED, Problem.BODY_TOO_SLOW, Problem.
 _ONLY_IN_WEBHOOKS: Final = ("device", "patient")
 
 
+_ONE: Final = {"deviceIdentifier": "ABC123"}
+_TAKEN: Final = {"readingTimestamp": "2026-07-04T12:00:00Z", "deviceId": 599, "deviceTimeZoneOffset": -14400}
+_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
+    "DeviceNamed": _ONE,
+    "DeviceAndPatientNamed": _ONE | {"patientId": 7},
+    "DeviceUpdate": {"status": "decommissioned", "note": "the cuff leaks"},
+    "Replacement": _ONE | {"replacementDeviceId": 600, "status": "defective", "note": "the cuff leaks"},
+    "HeartRate": _TAKEN | {"heartRate": 61},
+    "HeartRateVariability": _TAKEN | {"heartRateVariability": 41.5},
+    "BloodPressure": _TAKEN | {"systolic": 120, "diastolic": 80, "heartRate": 61},
+    "BloodGlucose": _TAKEN | {"glucose": 99, "glucoseUnit": "mgdl", "beforeMeal": True},
+    "BloodOxygen": _TAKEN | {"bloodOxygen": 97},
+    "Weight": _TAKEN | {"weight": 182.4, "weightUnit": "lbs"},
+    "Temperature": _TAKEN | {"temperature": 98.6, "temperatureUnit": "fahrenheit"},
+    "PeakFlow": _TAKEN | {"peakExpiratoryFlow": 432, "forcedExpiratoryVolumeInOneSecond": 2.9},
+    "SleepMatActivity": _TAKEN
+    | {
+        "bedTime": ["2026-07-03/20:01"],
+        "getUpTime": ["2026-07-04/06:00"],
+        "duration": "09:59",
+        "bodyTurnOver": 12,
+        "heartRate": 55,
+        "respiration": 14,
+    },
+    "SleepMatDuration": _TAKEN
+    | {
+        "deepSleep": 90,
+        "lightSleep": 240,
+        "rem": 80,
+        "duration": "06:50",
+        "bodyTurnOver": 12,
+        "heartRate": 55,
+        "respiration": 14,
+    },
+}
+"""One body of each, to begin with."""
+
+
 def asks(model: type[WireModel] | type[Payload]) -> dict[str, Any]:
     """The body that an operation asks for."""
-    return {"requestBody": {"required": True, "content": _json(f"{_REFERENCE}{model.__name__}")}}
+    told = {"schema": {"$ref": f"{_REFERENCE}{model.__name__}"}, "example": _EXAMPLES[model.__name__]}
+    return {"requestBody": {"required": True, "content": {"application/json": told}}}
 
 
 def problems(*of_its_own: Problem) -> dict[int | str, dict[str, Any]]:
@@ -73,6 +113,18 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+def methods_of(document: dict[str, Any]) -> list[tuple[re.Pattern[str], str]]:
+    """What the header Allow says of each path, those without parameters first."""
+    told = sorted(document["paths"].items(), key=lambda path: "{" in path[0])
+    return [
+        (
+            re.compile(re.sub(r"\\{[a-z_]+\\}", "[^/]+", re.escape(path))),
+            ", ".join(method.upper() for method in operations),
+        )
+        for path, operations in told
+    ]
+
+
 def _bodies() -> dict[str, Any]:
     models = [*ALTERNATIVES, *(payload.model for payload in PAYLOADS.values())]
     _, told = TypeAdapter.json_schemas(
@@ -102,7 +154,3 @@ def _not_null(schema: dict[str, Any], name: str) -> dict[str, Any]:
         return {key: value for key, value in told.items() if key not in ("default", "title")}
     (said,) = (one for one in told["anyOf"] if one != {"type": "null"})
     return dict(said)
-
-
-def _json(reference: str) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": reference}}}

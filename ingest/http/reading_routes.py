@@ -92,7 +92,7 @@ def _offer(kind: Kind) -> None:
         responses=_NAMED | problems(Problem.DEVICE_AMBIGUOUS, Problem.PATIENT_AMBIGUOUS),
     )
     router.add_api_route(
-        f"/{name}-reading/{{reading_id}}",
+        f"/{name}-reading/{{reading_id:int}}",
         fetch,
         methods=["GET"],
         response_model=body,
