@@ -24,7 +24,7 @@ from tests.bench.run import Asked, without
 from tests.bench.traffic import FIRST_RECEIVED, Fleet
 from tests.conftest import MakeTopics, fresh_database
 
-TINY = Asked(readings=900, runs=1, devices=90, registries=(60, 90), seconds=1, rate=300)
+TINY = Asked(readings=900, runs=1, devices=90, registries=(60, 90), seconds=1, rate=300, rows=5_000)
 FIGURES = {
     "stages": {"processor time of one process, µs a reading": 5, "processor time of the database, µs a reading": 2},
     "end_to_end": {"readings/s, and processor time in µs a reading": 3, "beside the bare loop": 1},
@@ -34,6 +34,7 @@ FIGURES = {
     "corrections": {"corrections": 4, "states": 1, "live batches meanwhile": 4},
     "memory": {"catching up": 1},
     "zones": {"table": 1},
+    "growth": {"by size of the table": 4},
     "table_layouts": {"900 rows, 5,000 a batch; µs and B a row": 14, "look-ups": 4},
 }
 """The tables of each, and how many lines they have."""

@@ -21,8 +21,8 @@ from tests.bench.run import options, without
 
 HERE = Path(__file__).parent
 BENCHMARKS = ("stages", "end_to_end", "registry_sizes", "backfill", "latency", "corrections", "memory", "zones")
-STUDIES = ("table_layouts",)
-"""For a decision that was taken; run when they are named."""
+STUDIES = ("growth", "table_layouts")
+"""They take long, and are run when they are named."""
 
 
 def main() -> int:

@@ -27,6 +27,8 @@ class Asked:
     """Of steady traffic."""
     rate: int = 10_000
     """Of steady traffic, readings a second."""
+    rows: int = 50_000_000
+    """That a table grows to."""
 
 
 Measure = Callable[[Parts, Asked], Awaitable[Found]]
@@ -47,6 +49,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=int, default=default.rate, help="of it, readings a second (default: %(default)s)"
     )
+    parser.add_argument("--rows", type=int, default=default.rows, help="a table grows to (default: %(default)s)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     parser.add_argument(
         "--database-url", default=os.environ.get("READINGS_DATABASE_URL"),
