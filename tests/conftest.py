@@ -26,7 +26,8 @@ from sinks.migrate import migrate
 from tests import archives
 from tests.apache_kafka import ApacheKafka, KafkaMissingError
 from tests.canaries import heard
-from tests.timescale_wasm import Timescale, TimescaleMissingError
+from tests.node_packages import NodeMissingError
+from tests.timescale_wasm import Timescale
 
 # A record to produce: key, value, timestamp in ms, and the partition where the key is not to choose it.
 Given = tuple[bytes | None, bytes | None, int | None] | tuple[bytes | None, bytes | None, int | None, int | None]
@@ -70,7 +71,7 @@ def timescale() -> Iterator[Timescale]:
     server, lack = Timescale(), ""
     try:
         server.start()
-    except TimescaleMissingError as error:
+    except NodeMissingError as error:
         lack = str(error)
     if lack and os.environ.get("CI") == "true":
         pytest.fail(f"CI runs on TimescaleDB, and {lack}", pytrace=False)
