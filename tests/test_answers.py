@@ -43,6 +43,11 @@ class Practice:
         finally:
             await connection.close()
 
+    async def never_measured(self, patient: int) -> None:
+        """One more patient in the registry."""
+        since = "2025-01-01T00:00"
+        await fill(self.url, told(PATIENTS, [(since, {"patientId": patient, "zipCode": "19137"})], partition=1), [])
+
     async def settle(self) -> None:
         """What TimescaleDB's policies do in the background, where they are looked at."""
         if self._refreshed:

@@ -67,9 +67,9 @@ TABLES = [
 DDL = [
     "CREATE TABLE public.mine (a int)",
     "CREATE VIEW public.mine AS SELECT 1",
-    "ALTER TABLE readings ADD COLUMN mine int",
-    "DROP TABLE rejections",
-    "TRUNCATE readings",
+    "ALTER TABLE public.readings ADD COLUMN mine int",
+    "DROP TABLE public.rejections",
+    "TRUNCATE public.readings",
     "CREATE ROLE mine",
 ]
 
