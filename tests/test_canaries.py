@@ -5,10 +5,12 @@ import json
 import signal
 from datetime import timedelta
 from pathlib import Path
+from socket import socket
 from typing import Any
 from urllib.request import urlopen
 
 import asyncpg
+import httpx
 import pytest
 
 from tests.build import NOON, envelope
@@ -164,3 +166,73 @@ async def test_no_personal_value_reaches_what_verify_says_differs(
         code, out, err = await process.ended()
     assert code == 1, (out, err)
     assert heard(out) + heard(err) == []
+
+
+async def test_no_personal_value_reaches_a_log_line_a_metric_or_a_problem_of_what_is_asked_over_http(
+    migrated: str, broker: Broker, make_topics: MakeTopics, free_port: int
+) -> None:
+    """Every field, path and header sings, what is refused most of all; at the most talkative level."""
+    names = await make_topics(raw=1, devices=1, patients=1)
+    topics = dict(zip(("READINGS_RAW_TOPIC", "READINGS_DEVICES_TOPIC", "READINGS_PATIENTS_TOPIC"), names, strict=True))
+    with socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        probes = taken.getsockname()[1]
+    env = environment(migrated, broker, topics, LOG_LEVEL="debug", API_PORT=free_port, HTTP_PORT=probes,
+                      WEBHOOK_SECRET=CANARY, API_RECEIVE_TIMEOUT_S=1)  # fmt: skip
+    async with readings("keys", "create", "--customer", "1", env=env) as making:
+        _, key, _ = await making.ended()
+    sent: list[tuple[str, str, Any]] = [
+        ("GET", f"device/validate/{CANARY}", None),
+        ("GET", f"device/{CANARY}", None),
+        ("GET", f"device/{NUMBER}", None),
+        ("GET", f"{CANARY}", None),
+        ("GET", f"patient/identifier/{CANARY}", None),
+        ("GET", f"devices?deviceIdentifier={CANARY}&status={CANARY}&page={CANARY}", None),
+        ("GET", f"weight-reading?externalIdentifier={CANARY}&startTimestamp={CANARY}", None),
+        ("PATCH", "device/1", {"status": CANARY, "note": CANARY, CANARY: CANARY}),
+        ("PATCH", "device/1", {"status": [CANARY]}),
+        ("PATCH", "device/associate-patient", {"deviceIdentifier": CANARY, "patientExternalIdentifier": CANARY}),
+        ("POST", "device/replace", {"deviceIdentifier": CANARY, "replacementDeviceId": CANARY, "status": CANARY}),
+        ("POST", "weight-reading", {"deviceIdentifier": CANARY, "weight": CANARY, "readingTimestamp": CANARY}),
+        ("POST", "weight-reading", {"deviceId": 1, "weight": NUMBER, "readingTimestamp": "2026-07-01T12:00:00Z", **NAMES}),
+    ]  # fmt: skip
+    events = [
+        {"type": CANARY, "id": CANARY, "payload": NAMES},
+        {"type": f"reading.{CANARY}", "payload": {CANARY: CANARY}},
+        {
+            "type": "patient.updated",
+            "timestamp": CANARY,
+            "payload": {"id": CANARY, "address": {"zipCode": ZIP}, **NAMES},
+        },
+        {"type": "device.associationCreated", "payload": {"device": {"id": CANARY}, "patient": {"id": NUMBER}}},
+        [CANARY],
+    ]
+    async with readings("serve", env=env) as service:
+        base = f"http://127.0.0.1:{free_port}"
+        async with httpx.AsyncClient(base_url=base, headers={"Impilo-API-Key": key.strip()}, timeout=30) as client:
+            async with asyncio.timeout(30):
+                while True:
+                    try:
+                        if (await client.get("/api/v3/devices")).status_code == 200:
+                            break
+                    except httpx.TransportError:
+                        pass
+                    await asyncio.sleep(0.1)
+            answers = [await client.request(method, f"/api/v3/{path}", json=body) for method, path, body in sent]
+            answers += [
+                await client.post("/webhooks", json=event, headers={"Impilo-Webhook-Secret": secret})
+                for event in events
+                for secret in (CANARY, f"{CANARY}?")
+            ]
+            answers.append(await client.get("/api/v3/devices", headers={"Impilo-API-Key": CANARY}))
+            answers.append(await client.patch("/api/v3/device/1", content=f'{{"{CANARY}": "{ZIP}', headers={"Content-Type": "application/json"}))  # fmt: skip
+            answers.append(await client.patch("/api/v3/device/1", content=CANARY, headers={"Content-Type": CANARY}))
+            metrics = (await client.get(f"http://127.0.0.1:{probes}/metrics")).text
+        service.send(signal.SIGTERM)
+        code, out, err = await service.ended()
+    assert (code, out) == (0, ""), err
+    assert {answer.status_code for answer in answers} >= {200, 400, 401, 404, 415, 422}
+    assert heard("\n".join(answer.text for answer in answers)) == []
+    assert 'device_readings_webhook_events_total{fate="unknown",type="other"}' in metrics
+    assert err.count("\n") > 5
+    assert heard(err) + heard(metrics) == []

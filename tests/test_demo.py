@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
+import httpx
 import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -298,6 +299,14 @@ def test_the_demo_runs_as_typed_and_its_kept_servers_can_be_used_as_printed(kept
         asyncio.run(send(bootstrap, json.dumps(own).encode()))
         read_until(demo, "taken: 1 stored, 0 set aside")
         assert asyncio.run(fetchval(url, "SELECT max(weight_lb) FROM readings WHERE patient_id = 4")) == 482.4
+
+        key = re.search(r"export KEY=(\S+)", said)[1]
+        (docs,) = set(re.findall(r"http://127\.0\.0\.1:\d+/docs", said))
+        assert httpx.get(docs).status_code == 200
+        (body,) = re.findall(r"-d '(.+)'", said)
+        path = re.search(r"http://\S+/associate-patient", said)[0]
+        associated = httpx.patch(path, json=json.loads(body), headers={"Impilo-API-Key": key}, timeout=30)
+        assert (associated.status_code, associated.json()["currentStatus"]) == (200, "withPatient")
 
         theirs = {**os.environ, "READINGS_DATABASE_URL": url, "READINGS_KAFKA_BOOTSTRAP_SERVERS": bootstrap}
         printed = [shlex.split(command) for command in re.findall(r"^    readings (.+)$", said, re.MULTILINE)]

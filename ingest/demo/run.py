@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from datetime import timedelta
 
 import asyncpg
 from pydantic import SecretStr
@@ -20,10 +21,12 @@ from ingest.demo.clinic import Clinic, make_clinic
 from ingest.demo.embedded_broker import EmbeddedBroker
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from ingest.demo.publish import RAW_PARTITIONS, Placed, create_topics, publish_readings, publish_registry
+from ingest.http.service import Service
 from ingest.law_parameters import adopt_parameters, parameters
 from ingest.logs import set_up_logs
 from ingest.patience import before
 from ingest.settings import Settings
+from sinks.api_keys import create_key
 from sinks.ledger import positions
 from sinks.migrate import migrate
 
@@ -48,7 +51,7 @@ def run(*, keep: bool) -> int:
             postgres = servers.enter_context(EmbeddedPostgres(settings={"fsync": "off"}))  # it lives for a minute
         show.introduce(console)
         # Not from the environment: whatever that names, the demo stays in its own database and broker.
-        settings = Settings(database_url=SecretStr(postgres.url), kafka_bootstrap_servers=broker.bootstrap)
+        settings = Settings(database_url=SecretStr(postgres.url), kafka_bootstrap_servers=broker.bootstrap, api_port=0)
         steps.done(f"PostgreSQL is up on 127.0.0.1:{postgres.port}, a Kafka-compatible broker on {broker.bootstrap}")
         return asyncio.run(_run(settings, steps, console, keep=keep))
 
@@ -76,8 +79,9 @@ async def _run(settings: Settings, steps: show.Steps, console: Console, *, keep:
             as_made = await report(settings, placed, console)
             show.where_to_look_next(console, kept=keep)
             if keep:
-                show.addresses(console, settings, placed)
-                await tell_what_is_taken(consumer, running, console)
+                async with serving(settings) as (port, key):
+                    show.addresses(console, settings, placed, port, key)
+                    await tell_what_is_taken(consumer, running, console)
         return DONE if as_made else FAILED
 
     code = await before(stop, work)
@@ -112,6 +116,27 @@ async def consuming(settings: Settings) -> AsyncIterator[tuple[Consumer, asyncio
     running = asyncio.create_task(consumer.run())
     try:
         yield consumer, running
+    finally:
+        stop.set()
+        await running
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[tuple[int, str]]:
+    """The service of `readings serve`, in this process: its port, and a key of customer 1."""
+    database = database_of(settings, "keys")
+    try:
+        async with database.transaction() as connection:
+            _, key = await create_key(connection, customer_id=1, name="the demo", valid_for=timedelta(days=1))
+    finally:
+        await database.close()
+    stop = asyncio.Event()
+    service = Service(settings, table_zones(), stop)
+    running = asyncio.create_task(service.run())
+    try:
+        while not (service.ready or running.done()):  # noqa: ASYNC110 - its own tasks find it out
+            await asyncio.sleep(0.05)
+        yield service.port or 0, key
     finally:
         stop.set()
         await running

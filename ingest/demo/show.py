@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ingest.demo.clinic_registry import AT_SITE
 from ingest.demo.findings import SQL_TO_TRY, Outcomes, Rows
 from ingest.demo.publish import Placed
 from ingest.settings import Settings
@@ -156,7 +157,7 @@ def where_to_look_next(console: Console, *, kept: bool) -> None:
         console.print(f"  {told}", soft_wrap=True)
 
 
-def addresses(console: Console, settings: Settings, placed: Placed) -> None:
+def addresses(console: Console, settings: Settings, placed: Placed, api_port: int, api_key: str) -> None:
     """What a person needs to get at the kept servers; printed as it is, however narrow the terminal, to be copied."""
     url, bootstrap = settings.database_url.get_secret_value(), settings.kafka_bootstrap_servers
     topics = f"{settings.raw_topic}, {settings.devices_topic}, {settings.patients_topic}"
@@ -171,6 +172,14 @@ def addresses(console: Console, settings: Settings, placed: Placed) -> None:
         "A reading of your own, with kcat:": [
             f"echo '{reading}' |",
             f"    kcat -P -b {bootstrap} -t {settings.raw_topic}",
+        ],
+        "Over HTTP, as a clinic's software would; every operation is at /docs, to be tried out:": [
+            f"http://127.0.0.1:{api_port}/docs",
+            f"export KEY={api_key}",
+            f"curl -H Impilo-API-Key:$KEY http://127.0.0.1:{api_port}/api/v3/device/{AT_SITE.id}",
+            "curl -X PATCH -H Impilo-API-Key:$KEY -H Content-Type:application/json \\",
+            f"""    -d '{{"deviceId":{AT_SITE.id},"patientId":4}}' \\""",
+            f"    http://127.0.0.1:{api_port}/api/v3/device/associate-patient",
         ],
         "For the other commands, in another shell:": [
             f"export READINGS_DATABASE_URL={url}",

@@ -41,7 +41,7 @@ class Door:
             body = await self._body(scope, receive)
         except ProblemError as error:
             await _turn_away(error, scope, receive, watched)
-            self._metrics.answered(OTHER, status, 0)
+            self._answered(OTHER, status, 0)
             return
         if body is None:
             return  # the client has gone
@@ -49,7 +49,12 @@ class Door:
         await self._answer(scope, _once(body, receive), watched)
         route = scope.get("route")
         operation = getattr(route, "operation_id", None) or getattr(route, "name", None) or OTHER
-        self._metrics.answered(operation, status, time.monotonic() - began)
+        self._answered(operation, status, time.monotonic() - began)
+
+    def _answered(self, operation: str, status: int, seconds: float) -> None:
+        # Not the path: it may hold an identifier.
+        log.debug("answered", operation=operation, status=status, seconds=round(seconds, 3))
+        self._metrics.answered(operation, status, seconds)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """All of the body, within its bounds; None when the client leaves before the end."""
