@@ -157,3 +157,24 @@ async def test_an_operator_s_mistake_stops_it_with_one_clear_line(
         stops("API_PORT", "70000", 2, "READINGS_API_PORT"),
         stops("API_HOST", "192.0.2.1", 1, "nothing can listen on READINGS_API_HOST 192.0.2.1"),
     )
+
+
+async def test_requests_cut_off_anywhere_leave_no_connection_in_a_state_that_nobody_knows(
+    migrated: str, broker: Broker, make_topics: MakeTopics
+) -> None:
+    """More at once than can be answered in time, again and again: each is answered or told to come back."""
+    names = await make_topics(raw=1, devices=1, patients=1)
+    settings = await settings_of(migrated, broker, names, api_timeout_s=0.05, api_connections=3)
+    async with serving(settings) as api:
+        await api.tell(device(1), *PATIENTS)
+        statuses: Counter[int] = Counter()
+        for storm in range(4):
+            asked = [api.ask("PATCH", "device/1", {"note": f"{storm} {n}"}) for n in range(60)]
+            statuses.update(status for status, _ in await asyncio.gather(*asked))
+        assert set(statuses) <= {200, 503}
+        assert statuses[503] > 10
+        async with asyncio.timeout(30):
+            while (await api.ask("GET", "device/1"))[0] != 200:
+                await asyncio.sleep(0.1)
+        states = "SELECT count(*) = max(source_offset) + 1 FROM device_states JOIN sources USING (source_id) WHERE source = 'api'"
+        assert (await api.fetch(states))[0][0] in (True, None)
