@@ -15,12 +15,22 @@ from ingest.settings import Settings
 from schemas.judgement import Accepted, Entry, Judgement, Rejected
 from schemas.reading import Reading
 from schemas.reasons import Reason
-from schemas.record import Place
+from schemas.record import ARCHIVE, Place
 from schemas.states import About
 from sinks.corrections import pending_corrections
 from sinks.database import Connection
+from sinks.errors import OperatorError
 from sinks.told import owners_of, states_of
-from sinks.whereabouts import Position, competing_for, gap_at, position_at, reading_at, rejection_at, told_at
+from sinks.whereabouts import (
+    Position,
+    archives_like,
+    competing_for,
+    gap_at,
+    position_at,
+    reading_at,
+    rejection_at,
+    told_at,
+)
 
 _RULE_OF: Final = {Reason.MALFORMED: 1, Reason.UNKNOWN_READING_TYPE: 2, Reason.INVALID: 3}
 
@@ -28,14 +38,26 @@ _RULE_OF: Final = {Reason.MALFORMED: 1, Reason.UNKNOWN_READING_TYPE: 2, Reason.I
 async def explain(settings: Settings, zones: Zones, *, source: str, partition: int, offset: int) -> Explanation | None:
     """What became of the record at that place; None if there is no such source.
 
-    :param source: as in the table `sources`, or the name of a topic.
+    :param source: as in the table `sources`; or the name of a topic, or the beginning of an archive's.
+    :raises OperatorError: when several archives begin so.
     :raises AwayError: when the database was not reached in time; :raises SchemaError: when there is no schema.
     :raises SettingsError: when what is stored was judged by other law parameters.
     """
     async with ready_database(settings, "explain") as database:
         await check_parameters(database, parameters(settings.law, zones))
         async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-            return await _found(connection, source, partition, offset, settings=settings, zones=zones)
+            name = await _name(connection, source)
+            return await _found(connection, name, partition, offset, settings=settings, zones=zones)
+
+
+async def _name(connection: Connection, source: str) -> str:
+    """The whole name of an archive that is told by its beginning, as `readings status` shows it."""
+    if not source.startswith(ARCHIVE):
+        return source
+    named = await archives_like(connection, source.removesuffix("…"))
+    if len(named) > 1:
+        raise OperatorError(f"several archives begin with {source}: {' and '.join(named)}")
+    return named[0] if named else source
 
 
 async def _found(

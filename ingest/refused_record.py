@@ -4,7 +4,8 @@
      "receivedAt": "2026-07-01T12:00:00Z", "digest": "…", "record": {"type": "reading.heartRate", "payload": {…}}}
 
 `record` is the JSON object where the bytes are one, else their text, else `recordBase64`; null is a record without a
-value. By `digest` a line that nobody has changed is known to be the record that stands in the ledger already.
+value. By `digest` a line that nobody has changed is known to be the record that stands in the ledger already; where it
+is null, the line is a new one in any case.
 """
 
 import json
@@ -20,8 +21,11 @@ _RECORD, _BASE64, _DIGEST, _RECEIVED_AT = "record", "recordBase64", "digest", "r
 _NAME: Final = b'"digest"'
 
 
-def line_of(entry: Entry[Judgement]) -> dict[str, Any]:
-    """The line that a refused record is exported as."""
+def line_of(entry: Entry[Judgement], *, as_new: bool = False) -> dict[str, Any]:
+    """The line that a refused record is exported as.
+
+    :param as_new: given again it is a new record, though nobody changes it.
+    """
     rejected = entry.judgement
     assert isinstance(rejected, Rejected), "only what was refused is exported"
     told = _told(rejected.payload)
@@ -33,7 +37,7 @@ def line_of(entry: Entry[Judgement]) -> dict[str, Any]:
         "reason": str(rejected.reason),
         "detail": rejected.detail,
         _RECEIVED_AT: None if received_at is None else received_at.isoformat().replace("+00:00", "Z"),
-        _DIGEST: _digest(told),
+        _DIGEST: None if as_new else _digest(told),
         **told,
     }
 

@@ -36,6 +36,11 @@ async def position_at(connection: Connection, name: str, partition: int) -> Posi
     return Position(source, row["holds"], *counts)
 
 
+async def archives_like(connection: Connection, beginning: str) -> list[str]:
+    """The names of archives that begin so; no more than two of them."""
+    return [row["source"] for row in await connection.fetch(sql("archives_like"), beginning)]
+
+
 async def rejection_at(connection: Connection, source: Source, place: Place) -> Entry[Judgement] | None:
     """What a record was refused as."""
     found = await load_rejections(connection, "rejection_at", source.source_id, place.partition, place.offset)

@@ -1,11 +1,14 @@
 """`readings explain`: the verdict it walks to is what stands, and it names what decided."""
 
 import asyncio
+import gzip
 import json
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
 from random import Random
 from urllib.parse import urlsplit
 
@@ -19,6 +22,7 @@ from ingest.explanation import Explanation, Fate
 from ingest.settings import Settings
 from schemas.reasons import Reason
 from schemas.record import Place, Record
+from tests import archives
 from tests.build import NOON, at, envelope, record
 from tests.conftest import execute, fresh_database
 from tests.fill import DEVICES, PATIENTS, RAW, fill, fill_with
@@ -268,3 +272,19 @@ async def test_the_command_says_it_and_an_unknown_source_is_1(filled: str) -> No
     assert said["steps"][4]["by"] is None
     assert said["steps"][5]["by"] == {"source": DEVICES, "partition": 0, "offset": 3, "counts_from": "2026-06-01T00:00:00Z", "recorded_at": "2026-01-06T14:00:00Z"}  # fmt: skip
     assert unknown == (1, "", "readings: there is no source nothing; see: readings status\n")
+
+
+async def test_an_archive_is_told_by_the_beginning_of_its_name_or_by_its_file(clinic: str, tmp_path: Path) -> None:
+    """As `status` shows it; under whatever name and packing the file comes."""
+    content = archives.lines(0, 3)
+    await archives.stored(clinic, archives.file(tmp_path, "a.ndjson", content))
+    packed = archives.file(tmp_path, "b.gz", gzip.compress(content))
+    name = f"archive:{sha256(content).hexdigest()}"
+    for source in (name, name[:20], f"{name[:20]}…", str(packed)):
+        code, out, err = await archives.run(clinic, "explain", "--json", source, "0", "2")
+        assert (code, err) == (0, "")
+        assert (json.loads(out)["source"], json.loads(out)["became"]) == (name, "reading")
+    code, _, err = await archives.run(clinic, "explain", "archive:", "0", "2")
+    assert (code, err.startswith("readings: several archives begin with archive:")) == (1, True)
+    code, _, err = await archives.run(clinic, "explain", str(archives.file(tmp_path, "c.ndjson", b"{}")), "0", "0")
+    assert (code, "there is no source" in err) == (1, True)

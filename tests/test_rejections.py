@@ -16,6 +16,7 @@ from schemas.judgement import Entry, Rejected
 from schemas.reasons import Reason
 from schemas.record import Place
 from tests.build import NOON, SOURCE, envelope
+from tests.conftest import execute
 from tests.service import readings
 from tests.test_pieces import Store, reading
 
@@ -126,3 +127,33 @@ async def test_exported_mended_and_replayed_it_is_a_reading_and_the_rest_stays_a
     assert [tuple(row) for row in found] == [(60, NOON, NOON), (61, NOON + timedelta(seconds=1), NOON)]
     assert refused == 5, "the first one was refused, and stays so"
     assert [tuple(row) for row in position] == [(5, 4)]
+
+
+async def test_what_the_database_refused_is_given_again_when_it_would_take_it(migrated: str, tmp_path: Path) -> None:
+    """As it stands, bytes that are no JSON included; once, however often, and what was refused first stays so."""
+    refuse = {
+        "readings": "CHECK (heart_rate_bpm <> 61)",
+        "rejections": "CHECK (payload <> 'junk' OR reason = 'unstorable')",
+    }
+    for table, rule in refuse.items():
+        await execute(migrated, f"ALTER TABLE {table} ADD CONSTRAINT ours {rule}")
+    store = await Store(migrated).open()
+    await store.give(store.batch([reading(0), reading(1, heartRate=61), b"junk", None, reading(2, heartRate=61)]))
+    await store.database.close()
+    for table in refuse:
+        await execute(migrated, f"ALTER TABLE {table} DROP CONSTRAINT ours")
+    exported = tmp_path / "refused.ndjson"
+    code, _, err = await run(migrated, "export", "--reason", "unstorable", "--as-new", "-o", exported)
+    assert (code, err) == (0, "3 refused records written\n")
+    for expected in ((2, 0, {"malformed": 1}), (0, 3, {})):
+        code, out, err = await run(migrated, "replay", exported, "--json")
+        told = json.loads(out)
+        assert (code, told["readings"], told["already_there"], told["rejected"]) == (0, *expected), err
+    connection = await asyncpg.connect(migrated)
+    try:
+        found = await connection.fetch("SELECT reason::text, count(*) FROM rejections GROUP BY 1 ORDER BY 1")
+        receipts = await connection.fetchval("SELECT count(DISTINCT received_at) FROM readings")
+    finally:
+        await connection.close()
+    assert [tuple(row) for row in found] == [("malformed", 2), ("unstorable", 3)]
+    assert receipts == 1, "received when it was received first"

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -9,12 +11,15 @@ import typer
 from ingest.check import Check
 from ingest.cli.explained import explanation_as_json, explanation_in_words
 from ingest.cli.progress import progress
+from ingest.content import UnreadableFileError, opened
 from ingest.explain import explain
 from ingest.explanation import Fate
 from ingest.logs import set_up_logs
 from ingest.settings import Settings, load
 from ingest.verify import UnsettledError, verify
 from ingest.zip_zones import zones_of
+from schemas.record import ARCHIVE
+from sinks.errors import OperatorError
 
 _FAILED: Final = 1
 _LARGEST: Final = 2**63 - 1
@@ -61,7 +66,13 @@ def verify_all(
 
 
 def explain_one(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="As in the table sources, or a topic's name.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="As in the table sources; or a topic's name, the beginning of an archive's, or an archive's file.",
+        ),
+    ],
     partition: Annotated[int, typer.Argument(metavar="PARTITION", min=0, max=_LARGEST_PARTITION)],
     offset: Annotated[int, typer.Argument(metavar="OFFSET", min=0, max=_LARGEST)],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
@@ -76,13 +87,25 @@ def explain_one(
     """
     settings = _settings()
     zones = zones_of(settings.uszipcode_database)
-    found = asyncio.run(explain(settings, zones, source=source, partition=partition, offset=offset))
+    asked = partial(explain, settings, zones, partition=partition, offset=offset)
+    found = asyncio.run(asked(source=source))
+    if found is None and Path(source).is_file():
+        found = asyncio.run(asked(source=_archive_of(Path(source))))
     if found is None:
         typer.echo(f"readings: there is no source {source}; see: readings status", err=True)
         raise typer.Exit(_FAILED)
     typer.echo(json.dumps(explanation_as_json(found)) if as_json else "\n".join(explanation_in_words(found)))
     if found.fate is Fate.MISSING:
         raise typer.Exit(_FAILED)
+
+
+def _archive_of(file: Path) -> str:
+    """The source that the content of a file is known as."""
+    try:
+        with opened(file) as content:
+            return ARCHIVE + content.sha256
+    except UnreadableFileError as error:
+        raise OperatorError(f"{file}: {error}") from None
 
 
 def _settings() -> Settings:

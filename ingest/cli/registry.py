@@ -62,7 +62,10 @@ def load_files(
     do not count. Ids are plain digits, booleans true or false. Columns of other names are ignored, and told.
 
     A content is known by its hash: loading it again stores nothing, and a load that was interrupted goes on where it
-    stood.
+    stood. Records are numbered from 0, as in the table rejections and for readings explain.
+
+    Exit 0 when every file was taken, however many of its records were rejected: they are told, and stand in rejections.
+    Exit 1 when a file could not be read; the others are loaded.
     """
     settings = _settings()
     outcomes = asyncio.run(_load_all(files, settings, in_words=not as_json))

@@ -34,7 +34,7 @@ def rejections() -> None:
 
 
 @rejections_app.command()
-def export(
+def export(  # noqa: PLR0917 - the command line names them
     reason: Annotated[list[Reason] | None, typer.Option("--reason", help="Only these; may be given again.")] = None,
     device: Annotated[int | None, typer.Option("--device", metavar="ID", min=1, help="Only this device's.")] = None,
     since: Annotated[
@@ -43,6 +43,9 @@ def export(
     until: Annotated[
         datetime | None, typer.Option("--until", metavar="T", parser=instant, help="Received before then.")
     ] = None,
+    as_new: Annotated[
+        bool, typer.Option("--as-new", help="To be given again as new records, though nobody changes them.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write, not there yet; else standard output.")
     ] = None,
@@ -51,6 +54,8 @@ def export(
 
     `record` may be mended; `readings rejections replay` takes the file. A line that nobody has changed is the record
     that stands in the ledger already, and changes nothing. Where no time of receipt is known, the reading's own counts.
+
+    What the database itself refused (unstorable), and would take by now, needs no mending: --as-new.
     """
     settings = _settings()
     try:
@@ -68,7 +73,7 @@ def export(
                 database.transaction(isolation="repeatable_read", readonly=True) as connection,
             ):
                 async for entry in _refused(connection, asked):
-                    file.write(json.dumps(line_of(entry)) + "\n")
+                    file.write(json.dumps(line_of(entry, as_new=as_new)) + "\n")
                     written += 1
             return written
 
