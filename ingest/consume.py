@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from typing import Literal
@@ -158,10 +157,10 @@ class Consumer:
         stand_still = self._standing_still("backfill: stopped", wait=wait)
 
         async def store_after_live(batch: Batch) -> None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_AFTER_LIVE_WITHIN_S):
-                    while self._live_waiting > self._settings.batch_records:  # noqa: ASYNC110 - another task stores them
-                        await asyncio.sleep(_AFTER_LIVE_LOOK_S)
+            waits_until = time.monotonic() + _AFTER_LIVE_WITHIN_S
+            while self._live_waiting > self._settings.batch_records and time.monotonic() < waits_until:
+                if await before(self._stop, lambda: asyncio.sleep(_AFTER_LIVE_LOOK_S, result=True)) is None:
+                    break  # told to stop: the batch in hand is finished
             await store_batch(batch)
 
         async def registry_learnt() -> None:

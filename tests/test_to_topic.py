@@ -156,8 +156,8 @@ async def send(world: World, topic: str, records: list[tuple[bytes | None, list[
     producer = AIOKafkaProducer(bootstrap_servers=world.env["READINGS_KAFKA_BOOTSTRAP_SERVERS"], acks="all")
     await producer.start()
     try:
-        for value, headers in records:
-            await producer.send_and_wait(topic, value, partition=0, headers=headers)
+        sent = [await producer.send(topic, value, partition=0, headers=headers) for value, headers in records]
+        await asyncio.gather(*sent)
     finally:
         await producer.stop()
 
@@ -191,6 +191,8 @@ async def test_headers_are_believed_in_the_backfill_topic_only_and_only_if_they_
         (f"kafka:{world.env['READINGS_RAW_TOPIC']}", 0, NOON - timedelta(days=2), False),
     ]
     assert await fetch(world.url, "SELECT first_offset, next_offset, kind FROM source_gaps") == [(0, 7, "awaited")]
+    code, out, _ = await world.run("explain", f"archive:{HASH[:12]}", 0, 3)
+    assert (code, "passed over by others that came through the backfill topic" in out) == (0, True)
     assert await conserved(world.url)
 
 
@@ -349,6 +351,25 @@ async def test_archives_that_nobody_can_read_stop_their_own_line(world, tmp_path
     assert code == 0
     assert await fetch(world.url, "SELECT count(*) FROM readings") == [(51,)]
     assert await conserved(world.url)
+
+
+async def test_live_readings_come_before_those_of_archives(world, tmp_path):
+    """While more than a batch of them waits, each batch of an archive waits for them, but not for ever."""
+    await world.publish(file(tmp_path, "in/a.ndjson", lines(0, 3_000)))
+    live = [(envelope(taken=NOON - timedelta(minutes=n + 1)), []) for n in range(3_000)]
+    await send(world, world.env["READINGS_RAW_TOPIC"], live)
+    stop = asyncio.Event()
+    consumer = Consumer(Settings(**world.settings), table_zones(), stop)
+    running = asyncio.create_task(consumer.run())
+    counts = "SELECT count(*) FILTER (WHERE source LIKE 'kafka:%'), count(*) FILTER (WHERE source LIKE 'archive:%') FROM readings JOIN sources USING (source_id)"
+    archived = 0
+    async with asyncio.timeout(120):
+        while (now := (await fetch(world.url, counts))[0]) != (3_000, 3_000):
+            archived = now[1] if now[0] < 2_900 else archived
+            await asyncio.sleep(0.02)
+    stop.set()
+    await running
+    assert archived < 1_000, "hardly any, before the live ones were stored"
 
 
 # --- the parts -------------------------------------------------------------------------------------------------------
