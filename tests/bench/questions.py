@@ -21,7 +21,7 @@ from ingest.law_parameters import adopt_parameters, parameters
 from sinks.database import Database
 from sinks.migrate import migrate
 
-BEGINS, BATCH = "2025-01-01Z", 500_000
+BEGINS, YEAR_S, BATCH = "2025-01-01Z", 365 * 86_400.0, 500_000
 A_DEVICE, A_PATIENT, A_CUSTOMER, A_DAY, LAST = 17, 100_017, 3, "2025-11-12Z", "2025-12-31Z"
 
 
@@ -39,8 +39,8 @@ def statements(rows: int, devices: int) -> list[str]:
             customer_id, reading_timestamp, payload)
         SELECT 1, 1, n, taken, (ARRAY['duplicate', 'device_decommissioned'])[n % 2 + 1]::rejection_reason,
             n % {devices} + 1, n % 50 + 1, taken, '{{}}'
-        FROM (SELECT n, timestamptz '{BEGINS}' + n * interval '365 days' / {rows // 100} AS taken
-            FROM generate_series(0, {rows // 100 - 1}) AS n) AS made""",
+        FROM (SELECT n, timestamptz '{BEGINS}' + make_interval(secs => n * {YEAR_S} / {rows // 10}) AS taken
+            FROM generate_series(0, {rows // 10 - 1}) AS n) AS made""",
         *(_readings(rows, devices, first, min(first + BATCH, rows)) for first in range(0, rows, BATCH)),
     ]
 
@@ -56,7 +56,7 @@ SELECT device, taken, taken + interval '1 minute', device, device + 100000, devi
     CASE kind WHEN 'bloodPressure' THEN 110 + n % 40 END, CASE kind WHEN 'bloodPressure' THEN 70 + n % 20 END,
     CASE kind WHEN 'weight' THEN 150 + n % 50 END, CASE kind WHEN 'bloodGlucose' THEN 90 + n % 80 END
 FROM (
-    SELECT n, n % {devices} + 1 AS device, timestamptz '{BEGINS}' + n * interval '365 days' / {rows} AS taken,
+    SELECT n, n % {devices} + 1 AS device, timestamptz '{BEGINS}' + make_interval(secs => n * {YEAR_S} / {rows}) AS taken,
         (ARRAY['bloodPressure', 'weight', 'bloodGlucose', 'heartRate'])[(n % {devices}) % 4 + 1]::reading_kind AS kind
     FROM generate_series({first}, {end - 1}) AS n) AS made"""
 
