@@ -34,6 +34,8 @@ ROWS = {
     " VALUES (1, 0, 2, 'malformed', 'x')",
     "corrections_pending": "INSERT INTO corrections_pending (about, registry_version) VALUES ('all_readings', 1)",
     "unregistered_mentions": "INSERT INTO unregistered_mentions VALUES (1, 'ABC', NULL)",
+    "api_keys": "INSERT INTO api_keys (customer_id, name, key_sha256, expires_at) VALUES (1, 'a', 'x', '2030-01-01Z')",
+    "webhook_receipts": "INSERT INTO webhook_receipts VALUES ('x', '2025-01-01Z')",
     "customer_roles": "INSERT INTO customer_roles VALUES ('somebody', 1)",
 }
 """Something in every table, put in as soon as it is made."""
