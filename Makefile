@@ -35,7 +35,7 @@ check: $(DEV)  ## Lint, format, types, and which package may import which
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 
-bench: $(DEV)  ## Run the benchmarks of tests/bench
+bench: $(DEV)  ## Measure what the pipeline costs, beside the least that it could; a quarter of an hour
 	@$(BIN)/python -m tests.bench
 
 chaos: $(DEV)  ## Kill, stop and restart everything for SECONDS (600), then check every row; SEED=… repeats the dice

@@ -68,6 +68,11 @@ def test_every_benchmark_is_run_or_named() -> None:
     assert alone == {*BENCHMARKS, *STUDIES}
 
 
+@pytest.mark.parametrize("name", [*BENCHMARKS, *STUDIES])
+def test_readme_tells_of_every_benchmark(name: str) -> None:
+    assert f"\n| `{name}` | " in (HERE.parents[1] / "README.md").read_text(encoding="utf-8")
+
+
 def test_it_lists_what_there_is() -> None:
     told = subprocess.run([sys.executable, "-m", "tests.bench", "--list"], cwd=HERE.parents[1], capture_output=True)
     assert [line.split()[0] for line in told.stdout.decode().splitlines()] == [*BENCHMARKS, *STUDIES]

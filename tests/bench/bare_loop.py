@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from pydantic_core import from_json
 
 from schemas.reading import MEASURES
@@ -88,10 +88,18 @@ async def _run(bootstrap: str, url: str, topic: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     connection = await asyncpg.connect(url)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, fetch_max_bytes=16_777_216)
+    # Without a group it has every partition.
+    consumer = AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_bytes=16_777_216,
+    )
     await consumer.start()
     try:
-        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        partitions = consumer.assignment()
+        assert partitions, f"{topic} has no partitions"
         source_id = await connection.fetchval(
             "INSERT INTO sources (source, holds) VALUES ($1, 'readings') RETURNING source_id", f"kafka:{topic}"
         )
@@ -99,9 +107,6 @@ async def _run(bootstrap: str, url: str, topic: str) -> None:
             "INSERT INTO source_positions (source_id, source_partition, first_offset, next_offset) VALUES ($1, $2, 0, 0)",
             [(source_id, tp.partition) for tp in partitions],
         )
-        consumer.assign(partitions)
-        for tp in partitions:
-            consumer.seek(tp, 0)
         while not stop.is_set():
             fetched = await consumer.getmany(timeout_ms=200, max_records=BATCH)
             if not fetched:
