@@ -20,6 +20,7 @@ from tests.bench.machine import processor_s, spent
 from tests.bench.parts import TIMEOUT_S, Parts
 from tests.service import Process, readings
 
+START_WITHIN_S = 300
 _LOOK_EVERY_S = 0.04
 _UNDER_WAY = 0.1
 """Measured from this share of the readings on: by then what was judged while the lock was held is stored."""
@@ -91,6 +92,8 @@ async def passage(parts: Parts, url: str, topic: str, services: Sequence[Process
     """Of `count` readings of the topic, by services that are started here and told to end when all is stored.
 
     Steady state: from the moment when a tenth is stored to that when all is.
+
+    :raises TimeoutError: when one of them has not come to its first batch within `START_WITHIN_S`.
     """
     watch = await asyncpg.connect(url, command_timeout=TIMEOUT_S)
     try:
@@ -99,9 +102,10 @@ async def passage(parts: Parts, url: str, topic: str, services: Sequence[Process
                 began = time.monotonic()
                 for service in services:
                     await running.enter_async_context(service)
-                while await watch.fetchval(_WAITING) < len(services):
-                    await _still_running(services)
-                    await asyncio.sleep(_LOOK_EVERY_S)
+                async with asyncio.timeout(START_WITHIN_S):
+                    while await watch.fetchval(_WAITING) < len(services):
+                        await _still_running(services)
+                        await asyncio.sleep(_LOOK_EVERY_S)
                 start_s = time.monotonic() - began
                 start_rss = peak = max(map(_rss_mb, services))
                 before = await _sample(parts, watch, topic, services)
