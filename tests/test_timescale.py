@@ -82,6 +82,7 @@ async def test_readings_are_a_hypertable_of_weeks_with_the_one_key_and_few_other
     assert [row["indexname"] for row in indexes] == [
         "readings_by_patient",
         "readings_by_place",
+        "readings_by_reading_id",
         "readings_by_time",
         "readings_key",
     ]
