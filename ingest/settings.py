@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         7, ge=1, le=365, description="Days of readings in a chunk of TimescaleDB. Taken over by `readings migrate`."
     )
     columnstore_after_days: int = Field(
-        30,
+        365,
         ge=0,
         le=36_500,
         description="TimescaleDB makes older chunks columnar; 0 never. Taken over by `readings migrate`.",

@@ -2,8 +2,8 @@
 
 The readings are those of a year and of as many devices as make a thousand each; a patient a device, fifty customers.
 They are made in the database itself and not by the pipeline: what is measured is asking. Without --url on the embedded
-PostgreSQL; with one, on an empty database of that server, where TimescaleDB, when it is there, is refreshed and columnar
-but for the last month.
+PostgreSQL; with one, on an empty database of that server, where TimescaleDB, when it is there, is refreshed, and columnar
+where --columnar-before says so.
 """
 
 import argparse
@@ -114,7 +114,7 @@ async def asked_ms(connection: asyncpg.Connection, question: str, times: int) ->
     return len(rows), median(taken[1:]), max(taken[1:])
 
 
-async def measured(url: str, rows: int, times: int) -> None:
+async def measured(url: str, rows: int, times: int, columnar_before: str | None) -> None:
     database = Database(url, timeout_s=600)
     await migrate(database)
     await adopt_parameters(database, parameters(Law(), table_zones()))
@@ -122,7 +122,7 @@ async def measured(url: str, rows: int, times: int) -> None:
     if not await connection.fetchval("SELECT count(*) FROM sources"):
         print(f"filling {rows:,} readings", file=sys.stderr, flush=True)
         await fill_many(connection, rows)
-        await settle(connection, columnar_before="2025-12-01Z")
+        await settle(connection, columnar_before=columnar_before)
     print(f"{await connection.fetchval('SELECT count(*) FROM readings'):,} readings")
     print(f"{'':42}{'rows':>8}{'median ms':>11}{'longest ms':>12}")
     for name, question in QUESTIONS.items():
@@ -141,12 +141,13 @@ def main() -> int:
     parser.add_argument(
         "--url", help="an empty database, instead of the embedded one; one that was filled is asked only"
     )
+    parser.add_argument("--columnar-before", metavar="T", help="what is older becomes columnar")
     asked = parser.parse_args()
     if asked.url:
-        asyncio.run(measured(asked.url, asked.rows, asked.times))
+        asyncio.run(measured(asked.url, asked.rows, asked.times, asked.columnar_before))
         return 0
     with EmbeddedPostgres(settings={"shared_buffers": "2GB", "max_wal_size": "8GB", "fsync": "off"}) as server:
-        asyncio.run(measured(server.url, asked.rows, asked.times))
+        asyncio.run(measured(server.url, asked.rows, asked.times, None))
     return 0
 
 
