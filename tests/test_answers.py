@@ -419,6 +419,18 @@ async def test_every_first_day_is_counted_as_one_would_by_hand(practice: Practic
     assert set(rows) == expected
 
 
+@on_every_engine
+async def test_a_period_of_everybody_is_what_reading_days_says_of_it(practice: Practice) -> None:
+    """The function reads a month and a little, and the view everything."""
+    firsts = [row[0] for row in await practice.ask("SELECT DISTINCT first_day FROM reading_days ORDER BY 1")]
+    assert len(firsts) > 100
+    columns = "patient_id, {}, last_day, days, manual_days, zone_unknown, band"
+    period = f"SELECT {columns.format('f')} FROM unnest($1::date[]) AS f, reading_days_from(f) ORDER BY 2, 1"
+    view = f"SELECT {columns.format('first_day')} FROM reading_days ORDER BY 2, 1"
+    assert await practice.ask(period, firsts) == await practice.ask(view)
+    assert await practice.ask("SELECT * FROM reading_days_from('2024-01-01')") == []
+
+
 # --- devices, rejections, the ledger ----------------------------------------------------------------------------------
 
 

@@ -139,6 +139,8 @@ async def test_a_customers_answers_are_those_of_its_own_readings(practice: Pract
         await customer.execute("SET search_path = customer")
         days = await customer.fetch("SELECT patient_id, days, band FROM reading_days WHERE first_day = '2025-03-01'")
         assert [tuple(row) for row in days] == [(77, 19, "16+")]
+        period = await customer.fetch("SELECT patient_id, days, band FROM reading_days_from('2025-03-01')")
+        assert period == days
         assert await customer.fetchval("SELECT sum(readings)::int FROM daily_summaries") == 21
         assert await customer.fetchval("SELECT count(*) FROM rejections_daily") == 0
         assert await customer.fetchval("SELECT count(*) FROM device_activity") == 1

@@ -81,7 +81,7 @@ QUESTIONS = {
 }
 """Each in one statement, as the cookbook has them."""
 OF_ALL = {
-    "everybody's reading days from 1 October": "SELECT band, count(*) FROM reading_days WHERE first_day = '2025-10-01' GROUP BY 1",
+    "everybody's period from 1 October": "SELECT band, count(*) FROM reading_days_from('2025-10-01') GROUP BY 1",
     "everybody's latest": "SELECT count(*) FROM latest_readings",
     "silent devices": "SELECT count(*) FROM device_activity WHERE silent_since < '2025-12-30Z'",
 }
