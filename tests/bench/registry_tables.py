@@ -64,6 +64,8 @@ async def load_registry(url: str, fleet: Fleet) -> None:
             for source, table in ((devices, "device_states"), (patients, "patient_states")):
                 count = await connection.fetchval(f"SELECT count(*) FROM {table}")
                 await connection.execute(_POSITIONS, source, count)
-        await connection.execute("ANALYZE device_states, patient_states, device_identifiers")
+        # So that the server does neither of its own while readings are measured.
+        await connection.execute("VACUUM ANALYZE device_states, patient_states, device_identifiers")
+        await connection.execute("CHECKPOINT")
     finally:
         await connection.close()
