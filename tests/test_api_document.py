@@ -70,6 +70,7 @@ async def test_the_document_is_openapi_3_1_in_json_and_yaml_and_names_every_oper
             assert operation["summary"]
             assert operation["security"]
             assert {"401", "500", "503"} <= operation["responses"].keys()
+            assert ("429" in operation["responses"]) == (operation["security"] == [{"key": []}])
 
 
 async def test_the_pages_need_nothing_from_elsewhere(api: Api) -> None:

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from ingest.http.bodies import ALTERNATIVES
 from ingest.http.problems import MEDIA_TYPE, Problem
+from ingest.http.world import KEY_SCHEME
 from schemas.payloads import PAYLOADS, Payload
 from schemas.wire import WireModel
 
@@ -101,7 +102,7 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
     for operations in document["paths"].values():
         for operation in operations.values():
             every = [*_OF_EVERY_REQUEST, Problem.INVALID]
-            every += _OF_EVERY_CALLER if "security" in operation else []
+            every += _OF_EVERY_CALLER if {KEY_SCHEME: []} in operation["security"] else []
             every += _OF_EVERY_BODY if "requestBody" in operation else []
             answers = operation["responses"]
             answers.pop("422", None)

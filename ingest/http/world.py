@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
@@ -38,9 +38,11 @@ def world_of(request: Request) -> World:
 
 TheWorld = Annotated[World, Depends(world_of)]
 
-_header = APIKeyHeader(
+KEY_SCHEME: Final = "key"
+"""What the OpenAPI document calls the header that carries a customer's key."""
+_header: Final = APIKeyHeader(
     name="Impilo-API-Key",
-    scheme_name="key",
+    scheme_name=KEY_SCHEME,
     description="A key of one customer: readings keys create.",
     auto_error=False,
 )
