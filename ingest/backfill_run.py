@@ -87,10 +87,10 @@ async def backfill(
         if manner.to_topic and not manner.dry_run:
             judge_and_store = (await stack.enter_async_context(publisher(settings))).publish
         elif manner.dry_run:
-            rehearsal = Rehearsal(database, await _knhave_registry_alone(database, zones), settings.law)
+            rehearsal = Rehearsal(database, await _known_registry(database, zones), settings.law)
             enter_archive, judge_and_store = rehearsal.enter, rehearsal.store
         else:
-            registry = await _knhave_registry_alone(database, zones)
+            registry = await _known_registry(database, zones)
             judge_and_store = partial(store, database=database, registry=registry, law=settings.law, newest=Newest())
         line = StopLine(0 if manner.accept_bad_input else settings.stop_line_window, settings.stop_line_share)
         choice = Choice(since=manner.since, until=manner.until, limit=manner.limit)
@@ -123,7 +123,7 @@ async def backfill(
     return report
 
 
-async def _knhave_registry_alone(database: Database, zones: Zones) -> Registry:
+async def _known_registry(database: Database, zones: Zones) -> Registry:
     """All that the histories tell at this moment. What comes later is learnt as batches are stored."""
     registry = Registry(zones)
     async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
