@@ -66,14 +66,14 @@ async def store(
     try:
         async with database.transaction() as connection:
             await move(connection, batch.moves, batch.last)
+            carried = {*batch.carried, *batch.stand_elsewhere}
+            taken = await taken_already(connection, carried, batch.sources) if carried else set[Place]()
             if await share_registry(connection) > judged_with:
                 news = await news_since(connection, judged_with)
                 registry.learn(news.states, news.owners, version=news.version)
                 pairs = zip(batch.records, entries, strict=True)
                 entries = [judged(record) if touches(news, entry.judgement) else entry for record, entry in pairs]
-            carried = {*batch.carried, *batch.stand_elsewhere}
             if carried:
-                taken = await taken_already(connection, carried, batch.sources)
                 entries, carried = untaken(entries, taken), carried - taken
             accepted, rejected = told_apart(entries)
             by_key = ranked_by_key(accepted)
