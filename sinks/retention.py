@@ -14,7 +14,7 @@ import asyncpg
 
 from schemas.wire import EARLIEST_INSTANT
 from sinks.database import Connection, Database
-from sinks.errors import AwayError
+from sinks.errors import AwayError, CollisionError
 from sinks.hypertable import check_timescale
 from sinks.registry import have_registry_alone
 from sinks.statements import sql
@@ -22,7 +22,9 @@ from sinks.tally import SCAN_TIMEOUT_S
 
 PAGE: Final = 10_000
 """Most rows that one transaction deletes; a chunk of TimescaleDB goes as a whole, whatever it holds."""
-_LOCK_TIMEOUT: Final = "2s"
+_WRITERS_TIMEOUT: Final = "500ms"
+"""How long others wait with us for whoever is writing; less than a deadlock takes to be noticed."""
+_READERS_TIMEOUT: Final = "2s"
 """How long writers may have to wait with us for somebody who reads a chunk that is to go."""
 
 Counts = Counter[tuple[int, int]]
@@ -96,8 +98,8 @@ async def drop_chunk(database: Database, chunk: Chunk) -> Old:
     :raises AwayError: when somebody reads it; writers are not kept waiting for that.
     """
     async with database.transaction() as connection:
-        await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         await _keep_writers_out(connection)
+        await connection.execute(f"SET LOCAL lock_timeout = '{_READERS_TIMEOUT}'")
         try:
             await connection.execute(f"LOCK TABLE {chunk.table} IN ACCESS EXCLUSIVE MODE")
         except asyncpg.LockNotAvailableError:
@@ -119,9 +121,17 @@ async def forget_summaries(connection: Connection, before: datetime) -> None:
 
 
 async def _keep_writers_out(connection: Connection) -> None:
-    # The table before the registry, as batches have it: they move their position first.
-    await connection.execute("LOCK TABLE source_positions IN EXCLUSIVE MODE")
-    await have_registry_alone(connection)
+    """Until this transaction ends.
+
+    :raises CollisionError: when it takes long: batches have the position before the registry, as here, and who changes
+        a device over HTTP has it the other way round.
+    """
+    await connection.execute(f"SET LOCAL lock_timeout = '{_WRITERS_TIMEOUT}'")
+    try:
+        await connection.execute("LOCK TABLE source_positions IN EXCLUSIVE MODE")
+        await have_registry_alone(connection)
+    except asyncpg.LockNotAvailableError:
+        raise CollisionError("others keep writing") from None
 
 
 async def _count_expired(connection: Connection, gone: Counts) -> None:

@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -25,9 +26,10 @@ from schemas.record import Place, Record
 from sinks.database import Database
 from sinks.ledger import Move, begin_partition, open_source
 from sinks.migrate import migrate
+from sinks.registry import have_registry_alone
 from sinks.retention import drop_readings, drop_rejections
 from tests.build import LAW, at, envelope
-from tests.conftest import ON_TIMESCALE
+from tests.conftest import ON_TIMESCALE, execute
 from tests.fill import DEVICES, RAW, fill
 from tests.practice import given, insert, opened, pressure, told
 from tests.service import readings
@@ -226,6 +228,22 @@ async def test_writers_and_retention_at_once_leave_a_ledger_that_holds(
     await holds(practice)
     await dropped(practice, JUNE)
     assert (await ask(practice, LEFT))[0][:2] == (8, 0)
+    await holds(practice)
+
+
+async def test_who_has_the_registry_before_its_position_is_not_in_the_way(practice: str) -> None:
+    """As a change of a device over HTTP has. It gives way before the server would notice a deadlock, and ends one of us."""
+    await execute(practice, f"ALTER DATABASE {urlsplit(practice).path[1:]} SET deadlock_timeout = '30s'")
+    connection = await asyncpg.connect(practice)
+    try:
+        async with connection.transaction():
+            await have_registry_alone(connection)
+            tidying = asyncio.create_task(dropped(practice, JUNE))
+            await asyncio.sleep(0.3)  # it has the positions, and waits for the registry
+            await connection.execute("UPDATE source_positions SET moved_at = now()", timeout=10)
+        assert (await tidying).readings.total() == 33
+    finally:
+        await connection.close()
     await holds(practice)
 
 
