@@ -26,7 +26,9 @@ STUDIES = ("growth", "table_layouts")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Run the benchmarks.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description="Run the benchmarks.", allow_abbrev=False
+    )
     parser.add_argument("--only", type=_names, default=BENCHMARKS, metavar="NAME,…", help="(default: all but studies)")
     parser.add_argument("--list", action="store_true", help="only say what there is")
     options(parser)
@@ -53,7 +55,7 @@ def main() -> int:
             else:
                 failed.append(name)
     if told.json:
-        command_line = shlex.join([parser.prog, *without(sys.argv[1:], "--database-url", "--json")])
+        command_line = shlex.join([*parser.prog.split(), *without(sys.argv[1:], "--database-url", "--json")])
         saved({"began": began.isoformat(timespec="seconds"), "command": command_line, "benchmarks": found}, told.json)
     for words, names in (("failed", failed), ("missed", missed)):
         for name in names:

@@ -65,7 +65,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(name: str, words: str, measure: Measure) -> int:
     """Measure by the command line, show what was found; 1 when a target is missed."""
-    parser = argparse.ArgumentParser(prog=f"python -m tests.bench.{name}", description=words.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog=f"python -m tests.bench.{name}", description=words.partition("\n")[0], allow_abbrev=False
+    )
     options(parser)
     told = parser.parse_args()
     asked = Asked(**{one.name: getattr(told, one.name) for one in fields(Asked)})
@@ -79,7 +81,7 @@ def run(name: str, words: str, measure: Measure) -> int:
             "machine": machine(),
             "versions": versions() | asyncio.run(there.versions()),
             # The URL of a database holds its password.
-            "command": shlex.join([parser.prog, *without(sys.argv[1:], "--database-url", "--json")]),
+            "command": shlex.join([*parser.prog.split(), *without(sys.argv[1:], "--database-url", "--json")]),
         }
         for name in ("machine", "versions"):
             print(f"{name}: {', '.join(f'{what} {value}' for what, value in circumstances[name].items())}")

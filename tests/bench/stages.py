@@ -5,6 +5,7 @@ beside pydantic_core.from_json; judge is rules 4 to 8; encode is rows and COPY o
 rows; store is the whole of a batch, transaction and all, beside decoding, making rows and COPY (see bare_loop.py).
 """
 
+import gc
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -45,10 +46,14 @@ async def measured(parts: Parts, asked: Asked) -> Found:
     fleet = Fleet(asked.devices)
     messages = list(fleet.readings(asked.readings))
     records = [record_of(message, offset) for offset, message in enumerate(messages)]
-    runs = []
-    for number in range(asked.runs):
-        progress(f"run {number + 1}")
-        runs.append(await _one(parts, fleet, messages, records))
+    runs, thresholds = [], gc.get_threshold()
+    try:
+        for number in range(asked.runs):
+            progress(f"run {number + 1}")
+            runs.append(await _one(parts, fleet, messages, records))
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
     ours = medians(runs)
     judging = ours["judged"] - ours["decode"]
     rest = ours["store"] - ours["judged"] - ours["encode"]
