@@ -207,6 +207,21 @@ async def test_an_event_without_a_time_counts_from_its_first_receipt_however_oft
     assert (await api.fetch(changes))[0][0] == 2
 
 
+async def test_an_order_assigns_a_device_once_however_many_events_of_its_way_tell_of_it(api: Api) -> None:
+    """Shipped, delivered, closed: should the device have gone to somebody else meanwhile, it stays there."""
+    order = {"id": 5, "patient": {"id": 7}, "devices": [DEVICE]}
+    assert (await api.webhook(event("order.statusFull", {**order, "status": "shipped"})))[0] == 200
+    handed_on = event("device.associationCreated", {"device": {"id": 599}, "patient": {"id": 8}})
+    await asyncio.sleep(0.05)
+    assert (await api.webhook(handed_on))[0] == 200
+    await asyncio.sleep(0.05)
+    for status in ("delivered", "closed"):
+        assert (await api.webhook({**event("order.statusFull", {**order, "status": status}), "id": status}))[0] == 200
+    await api.becomes("SELECT count(*) FROM device_states", 4)
+    assert (await api.fetch("SELECT count(*) FROM device_changes"))[0][0] == 2
+    assert (await api.fetch("SELECT patient_id FROM devices"))[0][0] == 8
+
+
 # --- twice, out of order, late ---------------------------------------------------------------------------------------
 
 

@@ -61,6 +61,8 @@ class Publisher:
         :raises BrokerAwayError: when the broker did not say so: each of them may stand there or not.
         :raises OperatorError: when it refuses them for a reason that no waiting mends.
         """
+        if not records:
+            return []
         if self._producer is None:
             raise BrokerAwayError("the broker was not reached yet")
         try:

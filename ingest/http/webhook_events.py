@@ -46,6 +46,8 @@ class Message(NamedTuple):
     about: About
     subject_id: Any
     document: dict[str, Any]
+    order_id: Any = None
+    """The order that assigns a device: it does so once, however many events of its way tell of it."""
 
 
 _NOBODY: Final = Message(About.DEVICE, None, {})
@@ -91,7 +93,7 @@ def _order(order: Mapping[str, Any]) -> Iterator[Message]:
         return
     holders = [order, *(_object(item) for item in _list(order.get("orderItems")))]
     for device in (device for holder in holders for device in _list(holder.get("devices"))):
-        yield _device(_object(device), assigned)
+        yield _device(_object(device), assigned)._replace(order_id=order.get("id"))
 
 
 def _device(device: Mapping[str, Any], says: Mapping[str, Any]) -> Message:

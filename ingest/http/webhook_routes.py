@@ -96,23 +96,29 @@ def _reading(world: World, body: bytes) -> Outgoing:
 
 async def _states(world: World, event: dict[str, Any]) -> list[Outgoing]:
     """What the event tells, true from when it happened; where it does not tell when, from its first receipt."""
-    told = messages(event)
+    told, at = messages(event), happened_at(event)
+    if at is not None:
+        return [_state(world, event, message, at) for message in told]
     if not told:
         return []
-    at = happened_at(event)
-    if at is None:
-        one_form = json.dumps(event, sort_keys=True, separators=(",", ":")).encode()
-        async with world.connections.one() as database, database.transaction() as connection:
-            at = await first_receipt(connection, one_form)
-    return [_state(world, message, at, event.get("id")) for message in told]
+    async with world.connections.one() as database, database.transaction() as connection:
+        return [
+            _state(world, event, message, await first_receipt(connection, _one_form(event, message)))
+            for message in told
+        ]
 
 
-def _state(world: World, message: Message, at: datetime, event_id: Any) -> Outgoing:
+def _one_form(event: dict[str, Any], message: Message) -> bytes:
+    """What is received for the first time: the event, but of an order the assignment, which its later events repeat."""
+    received = event if message.order_id is None else {"order": message.order_id, "assigns": message.document}
+    return json.dumps(received, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _state(world: World, event: dict[str, Any], message: Message, at: datetime) -> Outgoing:
     document = message.document | {"effectiveAt": at}
-    if message.subject_id is None and isinstance(event_id, int):
-        document["eventId"] = (
-            event_id  # of no meaning to us; whoever finds it among the rejections can ask for the event
-        )
+    if message.subject_id is None and isinstance(event.get("id"), int):
+        # Of no meaning to us: whoever finds it among the rejections can ask the platform for the event.
+        document["eventId"] = event["id"]
     if world.settings.webhook_customer_id is not None:
         document.setdefault("customerId", world.settings.webhook_customer_id)
     topic = world.settings.devices_topic if message.about is About.DEVICE else world.settings.patients_topic
