@@ -48,7 +48,7 @@ def head(api: Api, length: int | str | None, *, path: str = "/api/v3/device/1", 
 
 async def answered(reader: asyncio.StreamReader) -> tuple[int, str | None]:
     """Status and code of the problem, if it is one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         status_line = await reader.readline()
         length, media_type = 0, b""
         while (said := await reader.readline()).strip():
@@ -116,7 +116,7 @@ async def test_a_body_that_comes_too_slowly_is_408(api: Api) -> None:
         writer.write(head(api, 100) + b"{")
         began = time.monotonic()
         assert await answered(reader) == (408, "body_too_slow")
-        assert RECEIVE_S <= time.monotonic() - began < RECEIVE_S + 3
+        assert RECEIVE_S <= time.monotonic() - began < RECEIVE_S + 10
     async with line(api) as (reader, writer):  # a byte now and then does not help
         writer.write(head(api, 100))
         answer = asyncio.create_task(answered(reader))
@@ -135,8 +135,8 @@ async def test_headers_that_do_not_end_are_408_and_silence_is_cut_off(api: Api) 
         assert await answered(reader) == (408, None)
     async with line(api) as (reader, _):
         began = time.monotonic()
-        assert await asyncio.wait_for(reader.read(), 10) == b""
-        assert RECEIVE_S <= time.monotonic() - began < RECEIVE_S + 3
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+        assert RECEIVE_S <= time.monotonic() - began < RECEIVE_S + 10
 
 
 async def test_what_is_no_http_is_400(api: Api) -> None:
@@ -166,8 +166,8 @@ async def test_two_hundred_bad_clients_hold_nobody_up(api: Api) -> None:
         began = time.monotonic()
         assert (await api.ask("PATCH", "device/1", {"note": str(n)}))[0] == 200
         slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 1
-    async with asyncio.timeout(10):
+    assert slowest < 5
+    async with asyncio.timeout(30):
         for reader, writer in lines:
             answer = await reader.read()  # until it is cut off
             assert answer == b"" or answer.startswith(b"HTTP/1.1 408 ")

@@ -17,7 +17,7 @@ from tests.service import environment, readings
 from tests.test_api_devices import PATIENTS, device
 from tests.test_api_readings import taken
 
-TIMEOUT_S = 2.0
+TIMEOUT_S = 3.0
 
 
 @pytest.fixture
