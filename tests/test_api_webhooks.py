@@ -272,10 +272,22 @@ async def delivered(api: Api, deliveries: list[dict[str, Any]]) -> dict[str, Any
     return {name: [tuple(row) for row in await api.fetch(statement)] for name, statement in STORE.items()}
 
 
+STORY = story()
+DELIVERIES = {
+    "twice and out of order": Random(9).sample(STORY * 2, k=2 * len(STORY)),
+    "twice": STORY + STORY,
+    # All readings before anything is known of their devices: corrections release and attribute them.
+    "late": STORY[9:] + STORY[:9][::-1] + STORY[:4],
+}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [how if how.endswith("order") else pytest.param(how, marks=pytest.mark.thorough) for how in DELIVERIES],
+)
 async def test_twice_out_of_order_and_late_is_the_same_store_as_once_and_in_order(
-    postgres_server: EmbeddedPostgres, migrated_template: str, broker: Broker, make_topics: MakeTopics
+    postgres_server: EmbeddedPostgres, migrated_template: str, broker: Broker, make_topics: MakeTopics, how: str
 ) -> None:
-    """Late: all readings before anything is known of their devices, so that corrections release and attribute them."""
 
     @asynccontextmanager
     async def fresh() -> AsyncIterator[Api]:
@@ -285,23 +297,19 @@ async def test_twice_out_of_order_and_late_is_the_same_store_as_once_and_in_orde
             async with serving(settings, consuming=True) as served:
                 yield served
 
-    in_order = story()
     async with fresh() as api:
-        once = await delivered(api, in_order)
+        once = await delivered(api, STORY)
     assert len(once["readings"]) == READINGS
     assert once["refused"] == []
     assert {row[4] for row in once["readings"]} == {None, 7, 8}
 
-    shuffled = Random(9).sample(in_order * 2, k=2 * len(in_order))
-    late = in_order[9:] + in_order[:9][::-1] + in_order[:4]
-    for deliveries in (in_order + in_order, shuffled, late):
-        async with fresh() as api:
-            assert await delivered(api, deliveries) == once
+    async with fresh() as api:
+        assert await delivered(api, DELIVERIES[how]) == once
 
 
 def test_whatever_their_order_associations_leave_the_device_with_the_last() -> None:
     """The law's own: by their times, not by their arrival."""
-    messages_of = [one for one in story() if one["type"].startswith("device.association")]
+    messages_of = [one for one in STORY if one["type"].startswith("device.association")]
     for order in permutations(messages_of):
         states = [
             device(
