@@ -65,6 +65,8 @@ OUR_KEYS = (
     "source_positions_pkey",
     "source_gaps_pkey",
     "unregistered_mentions_identifier_patient_id_subject_key",
+    "api_keys_key_sha256_key",
+    "webhook_receipts_pkey",
 )
 """Unique keys whose violation means that another writer was first."""
 _CHUNK = re.compile(r"^_hyper_\d+_\d+_chunk_?")

@@ -98,6 +98,12 @@ async def test_a_patient_is_found_by_id_and_by_external_identifier_with_the_zone
     assert await api.problem("GET", "patient/identifier/mrn-9") == (404, "patient_unknown")
 
 
+async def test_an_external_identifier_of_any_length_is_kept(api: Api) -> None:
+    """It is nobody's to bound: longer than an index of the usual kind takes, it must not stop the registry."""
+    await api.tell({"patientId": 7, "customerId": 1, "externalIdentifier": "".join(map(str, range(20_000)))})
+    assert (await api.ask("GET", "patient/7"))[1]["externalIdentifier"].endswith("19999")
+
+
 async def test_a_change_is_seen_at_once_and_stands_in_the_ledger_as_a_state_of_the_source_api(api: Api) -> None:
     await api.tell(device(1), *PATIENTS)
     status, told = await api.ask("PATCH", "device/associate-patient", {"deviceId": 1, "patientId": 7})

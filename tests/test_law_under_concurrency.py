@@ -101,10 +101,10 @@ class FragileDatabase(Database):
             async with super().transaction(**how) as connection:
                 yield Fragile(connection, self._dice, fate, self._world.pace)
         except asyncio.CancelledError:  # the process has died, and so has its connection
-            self._drop()
+            self.drop()
             raise
         if fate == "answer lost":
-            self._drop()
+            self.drop()
             raise AwayError("the answer to COMMIT was lost")
 
 

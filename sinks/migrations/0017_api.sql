@@ -23,9 +23,9 @@ CREATE TABLE webhook_receipts (
 COMMENT ON TABLE webhook_receipts IS 'When an event of the platform that tells no time of its own was first received: so that its repeats say the same.';
 COMMENT ON COLUMN webhook_receipts.event_digest IS 'SHA-256 of the event, whatever the order of its fields.';
 
--- A customer's devices; whoever has an external identifier.
+-- A customer's devices; whoever has an external identifier, which may be longer than a B-tree takes.
 CREATE INDEX device_states_by_customer ON device_states ((says ->> 'customerId'));
-CREATE INDEX patient_states_by_external_identifier ON patient_states ((says ->> 'externalIdentifier'));
+CREATE INDEX patient_states_by_external_identifier ON patient_states USING hash ((says ->> 'externalIdentifier'));
 
 -- A reading by the platform's id: ids grow as rows do, but for stragglers. A B-tree makes a row half as dear again to write.
 CREATE INDEX readings_by_reading_id ON readings USING brin (reading_id int8_minmax_multi_ops);
