@@ -298,7 +298,7 @@ async def test_every_unique_key_of_ours_means_that_another_writer_was_first(migr
         await connection.close()
     numbered_by_the_database_or_written_by_migrate = {
         "sources_pkey", "corrections_pending_pkey", "registry_version_pkey", "law_parameters_pkey", "schema_migrations_pkey",
-        "api_keys_pkey",
+        "api_keys_pkey", "customer_roles_pkey",
     }  # fmt: skip
     assert {row["relname"] for row in rows} == set(OUR_KEYS) | numbered_by_the_database_or_written_by_migrate
 
