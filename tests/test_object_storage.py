@@ -23,7 +23,7 @@ WRONG = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 @pytest.fixture(scope="module", params=[S3, Azure], ids=["s3", "az"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """Where it cannot be had, a skip that says what is missing; in CI a failure."""
-    server, lack = request.param(start_timeout_s=60.0), ""
+    server, lack = request.param(start_timeout_s=300.0), ""
     try:
         server.start()
     except NodeMissingError as error:
