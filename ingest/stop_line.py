@@ -37,8 +37,9 @@ class StopLine:
         :raises StopLineError: if one is.
         """
         self._coming = coming = [_unreadable(entry.judgement) for entry in entries]
-        if not self._window or True not in coming:
-            return  # good ones alone make no window worse
+        full = len(self._unreadable) == self._window
+        if not self._window or (full and True not in coming):
+            return  # good ones alone make no window worse; they may make the first one full
         seen = [*self._unreadable, *coming]
         bad = sum(seen[: self._window])
         worst = bad if len(seen) >= self._window else 0
@@ -46,13 +47,11 @@ class StopLine:
             bad += entering - leaving
             worst = max(worst, bad)
         if len(seen) >= self._window and worst >= self._share * self._window:
-            first = entries[coming.index(True)]
-            assert isinstance(first.judgement, Rejected), "only what was refused is unreadable"
+            first = next((entry for entry in entries if _unreadable(entry.judgement)), None)
             raise StopLineError(
                 f"{worst} of {self._window} records in a row are malformed or invalid: a bad deployment, most likely."
                 " Nothing of the last batch is stored. Mend what sends them, or go on with --accept-bad-input."
-                f" The first of the batch: {' '.join(map(str, first.place))}: {first.judgement.reason}:"
-                f" {first.judgement.detail}"
+                + ("" if first is None else f" The first of the batch: {_told(first)}")
             )
 
     def stored(self) -> None:
@@ -70,6 +69,11 @@ def under(line: StopLine, store: Callable[..., Awaitable[Change]]) -> Store:
         return change
 
     return store_batch
+
+
+def _told(entry: Entry[Judgement]) -> str:
+    assert isinstance(entry.judgement, Rejected), "only what was refused is unreadable"
+    return f"{' '.join(map(str, entry.place))}: {entry.judgement.reason}: {entry.judgement.detail}"
 
 
 def _unreadable(judgement: Judgement) -> bool:

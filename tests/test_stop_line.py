@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.stop_line import StopLine, StopLineError
@@ -33,6 +33,7 @@ def stops(line: StopLine, entries: list[Entry[Rejected]]) -> bool:
     return False
 
 
+@example(batches=[[False, False, True, True], [False]], window=5, share=0.25)
 @given(
     batches=st.lists(st.lists(st.booleans(), min_size=1, max_size=12), max_size=8),
     window=st.integers(1, 10),
