@@ -33,7 +33,7 @@ def parquet_rows(content: Content) -> Callable[[], Iterator[Given]]:
 
 
 def _rows(content: Content, columns: Columns) -> Iterator[Given]:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415 - an extra
 
     parquet = _opened(content)
     try:
@@ -46,14 +46,14 @@ def _rows(content: Content, columns: Columns) -> Iterator[Given]:
 
 
 def _opened(content: Content) -> Any:
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415 - an extra
 
     # Of a row group no more than the buffer of each column is in memory.
     return pq.ParquetFile(io.FileIO(content.descriptor, closefd=False), buffer_size=_BUFFER, pre_buffer=False)
 
 
 def _in_microseconds(batch: Any) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415 - an extra
 
     for at, field in enumerate(batch.schema):
         if pa.types.is_timestamp(field.type) and field.type.unit == "ns":

@@ -323,7 +323,7 @@ async def _leave(consumer: Any) -> None:
     except (KafkaError, TimeoutError):
         pass
     except asyncio.CancelledError:
-        if asyncio.current_task().cancelling():  # type: ignore[union-attr]
+        if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # a coroutine runs in a task
             raise
     else:
         return

@@ -63,13 +63,13 @@ def copied(url: str, *, watch: Watch = lambda _read, _size: None) -> Iterator[Co
 
 
 def _below(store: Any, prefix: str) -> list[str]:
-    import obstore  # noqa: PLC0415
+    import obstore  # noqa: PLC0415 - an extra
 
     return sorted(found["path"] for page in obstore.list(store, prefix=prefix or None) for found in page)
 
 
 def _object(url: str) -> Object:
-    from obstore.store import from_url  # noqa: PLC0415
+    from obstore.store import from_url  # noqa: PLC0415 - an extra
 
     parts = urlsplit(url, allow_fragments=False)
     root = f"{parts.scheme}://{parts.netloc}/"
@@ -80,7 +80,7 @@ def _object(url: str) -> Object:
 def _understood() -> Iterator[None]:
     """Inside, whatever the storage answers but what was asked for becomes one line; its own words hold URLs and ids."""
     try:
-        from obstore.exceptions import BaseError  # noqa: PLC0415
+        from obstore.exceptions import BaseError  # noqa: PLC0415 - an extra
     except ImportError:
         raise UnreadableFileError("object storage, which needs: pip install 'device-readings[cloud]'") from None
     try:

@@ -20,8 +20,8 @@ def demo(
     """
     try:
         # Here and not above: the service never imports the embedded parts.
-        from ingest.demo.kept_server import EmbeddedPartMissingError, EmbeddedServerError  # noqa: PLC0415
-        from ingest.demo.run import run  # noqa: PLC0415
+        from ingest.demo.kept_server import EmbeddedPartMissingError, EmbeddedServerError  # noqa: PLC0415 - the demo extra
+        from ingest.demo.run import run  # noqa: PLC0415 - the demo extra
 
         try:
             code = run(keep=keep)

@@ -41,7 +41,7 @@ def serve() -> None:
     and /metrics there. TLS is left to a proxy in front of it.
     """
     # Here and not above: the other commands need not wait for a web framework.
-    from ingest.http.service import Service  # noqa: PLC0415
+    from ingest.http.service import Service  # noqa: PLC0415 - a second of imports that no other command needs
 
     settings = _settings()
 

@@ -55,7 +55,7 @@ def application(world: World) -> FastAPI:
             app.openapi_schema = completed(of_the_framework())
         return app.openapi_schema
 
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
     app.state.methods = methods_of(app.openapi())  # made now: it takes a second, which nobody is to wait for
 
     @app.get("/openapi.yaml", include_in_schema=False)

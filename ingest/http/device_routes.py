@@ -63,14 +63,14 @@ async def list_devices(  # noqa: PLR0917 - by name, out of the query
     page: ThePage,
     status: TextInQuery = None,
     patientId: IdInQuery = None,  # noqa: N803 - the platform's names
-    patientExternalIdentifier: TextInQuery = None,  # noqa: N803
-    deviceIdentifier: TextInQuery = None,  # noqa: N803
+    patientExternalIdentifier: TextInQuery = None,  # noqa: N803 - the same
+    deviceIdentifier: TextInQuery = None,  # noqa: N803 - the same
 ) -> Page[DeviceBody]:
     """The customer's devices, by id: all, or those of a status, of a patient, with an identifier."""
     async with world.connections.looking() as connection:
         asking = await _asking(world, caller, connection)
         if patientId is not None or patientExternalIdentifier is not None:
-            patientId = (await asking.patient_by(patientId, patientExternalIdentifier)).patient_id  # noqa: N806
+            patientId = (await asking.patient_by(patientId, patientExternalIdentifier)).patient_id  # noqa: N806 - as above
         device_id = None
         if deviceIdentifier is not None:
             try:

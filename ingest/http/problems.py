@@ -167,7 +167,7 @@ def answer(error: ProblemError) -> JSONResponse:
     headers = dict(error.headers or {})
     if told.status == 503:  # noqa: PLR2004 - a status
         headers.setdefault("Retry-After", str(AWAY_RETRY_AFTER_S))
-    if told.status == 401:  # noqa: PLR2004
+    if told.status == 401:  # noqa: PLR2004 - HTTP's own number
         headers.setdefault("WWW-Authenticate", "ApiKey")
     body = {
         "type": _TYPE + error.problem,

@@ -45,18 +45,18 @@ def _offer(kind: Kind) -> None:
         caller: TheCaller,
         page: ThePage,
         deviceId: IdInQuery = None,  # noqa: N803 - the platform's names
-        deviceIdentifier: TextInQuery = None,  # noqa: N803
-        patientId: IdInQuery = None,  # noqa: N803
-        externalIdentifier: TextInQuery = None,  # noqa: N803
-        startTimestamp: Instant | None = None,  # noqa: N803
-        endTimestamp: Instant | None = None,  # noqa: N803
+        deviceIdentifier: TextInQuery = None,  # noqa: N803 - the platform's names
+        patientId: IdInQuery = None,  # noqa: N803 - the same
+        externalIdentifier: TextInQuery = None,  # noqa: N803 - the same
+        startTimestamp: Instant | None = None,  # noqa: N803 - the same
+        endTimestamp: Instant | None = None,  # noqa: N803 - the same
     ) -> Any:
         async with world.connections.looking() as connection:
             asking = Asking(connection, caller.customer_id, await now(connection), world.law, world.zones)
             if deviceId is not None or deviceIdentifier is not None:
-                deviceId = (await asking.device_by(deviceId, deviceIdentifier)).device_id  # noqa: N806
+                deviceId = (await asking.device_by(deviceId, deviceIdentifier)).device_id  # noqa: N806 - as above
             if patientId is not None or externalIdentifier is not None:
-                patientId = (await asking.patient_by(patientId, externalIdentifier)).patient_id  # noqa: N806
+                patientId = (await asking.patient_by(patientId, externalIdentifier)).patient_id  # noqa: N806 - as above
             wanted = ReadingsWanted(deviceId, patientId, startTimestamp, endTimestamp)
             found, total = await page_of_readings(connection, caller.customer_id, kind, wanted, page.window)
         return page.of([reading_body(entry.judgement) for entry in found], total)
