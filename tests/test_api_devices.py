@@ -83,6 +83,27 @@ async def test_devices_are_listed_by_status_patient_and_identifier_a_page_at_a_t
     assert await api.problem("GET", "devices?page=0") == (422, "invalid")
 
 
+@pytest.mark.parametrize(
+    ("path", "there_are"),
+    [
+        ("weight-reading?patientID=7", "deviceId, deviceIdentifier, endTimestamp, externalIdentifier, page, patientId"),
+        (
+            "devices?status=withPatient&foo=1",
+            "deviceIdentifier, page, patientExternalIdentifier, patientId, size, status",
+        ),
+        ("device/1?at=now", "none here"),
+    ],
+)
+async def test_a_misspelt_parameter_does_not_ask_for_everybody(api: Api, path: str, there_are: str) -> None:
+    """It is told which there are, and not what was sent."""
+    await api.tell(device(1))
+    status, problem = await api.ask("GET", path)
+    assert (status, problem["code"]) == (422, "invalid")
+    assert there_are in problem["detail"]
+    assert "patientID" not in problem["detail"]
+    assert "foo" not in problem["detail"]
+
+
 async def test_a_patient_is_found_by_id_and_by_external_identifier_with_the_zone_and_without_a_name(api: Api) -> None:
     await api.tell(*PATIENTS)
     found = {

@@ -4,7 +4,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import yaml
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
@@ -16,7 +16,7 @@ from ingest.http.door import problem_of
 from ingest.http.problems import Problem, ProblemError, answer
 from ingest.http.reading_routes import router as readings
 from ingest.http.webhook_routes import router as webhooks
-from ingest.http.world import World
+from ingest.http.world import World, no_other_parameters
 
 _ABOUT: Final = """
 Devices, patients and readings of one customer, by the platform's names.
@@ -41,8 +41,9 @@ def application(world: World) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.world = world
-    for router in (devices, readings, webhooks):
-        app.include_router(router)
+    for router in (devices, readings):
+        app.include_router(router, dependencies=[Depends(no_other_parameters)])
+    app.include_router(webhooks)
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
@@ -64,3 +64,20 @@ async def _caller(world: TheWorld, key: Annotated[str | None, Security(_header)]
 
 
 TheCaller = Annotated[Caller, Depends(_caller)]
+
+
+async def no_other_parameters(request: Request, _: TheCaller) -> None:
+    """A misspelt parameter would be none, and the answer everybody's: it is refused instead.
+
+    :raises ProblemError: naming those that there are, and not what was sent.
+    """
+    known = parameters_of(request.app.openapi(), request.scope["route"].path_format, request.method)
+    if not known.issuperset(request.query_params):
+        there_are = f"there are: {', '.join(sorted(known))}" if known else "there are none here"
+        raise ProblemError(Problem.INVALID, f"a parameter of the query has no known name; {there_are}")
+
+
+def parameters_of(document: dict[str, Any], path: str, method: str) -> set[str]:
+    """What the OpenAPI document lets one ask in the query."""
+    told = document["paths"][path][method.lower()].get("parameters", ())
+    return {parameter["name"] for parameter in told if parameter["in"] == "query"}
