@@ -30,8 +30,11 @@ def judge(record: Record, *, first_seen: datetime, registry: Registry, law: Law)
     if isinstance(understood, NotUnderstood):
         reason, detail, kind = understood.reason, understood.detail, understood.kind
         return Rejected(reason, detail, kind, payload=record.value or b"")
-    implausible = _implausible(understood, record.received_at or first_seen, law)
-    if implausible is not None:
+    received_at = record.received_at or first_seen
+    # Nearly every reading was taken before it was received: the future begins after that.
+    if not law.earliest <= understood.reading_timestamp <= received_at and (
+        implausible := _implausible(understood, received_at, law)
+    ):
         reason = Reason.TIMESTAMP_IMPLAUSIBLE
         return Rejected(reason, implausible, understood.kind, understood, payload=record.value or b"")
     return judge_reading(understood, received_at=record.received_at, registry=registry, law=law)
@@ -66,9 +69,11 @@ def unregistered_mentions(judgement: Judgement, registry: Registry) -> list[tupl
     Identifiers of nobody, and a patient who does not have the device. A later state of theirs touches this reading, and
     would not be led to it by the device's own history.
     """
-    if not isinstance(judgement, Accepted) or judgement.device_id is None:
-        return []
     reading, device_id = judgement.reading, judgement.device_id
+    if reading is None or device_id is None or not isinstance(judgement, Accepted):
+        return []
+    if not reading.identifiers_named and reading.patient_id_named is None:
+        return []
     mentions: list[tuple[int, str | None, int | None]] = [
         (device_id, value, None) for value in reading.identifiers_named if registry.owner(value) is None
     ]
@@ -81,7 +86,8 @@ def unregistered_mentions(judgement: Judgement, registry: Registry) -> list[tupl
 
 def judge_reading(reading: Reading, *, received_at: datetime | None, registry: Registry, law: Law) -> Judgement:
     """What becomes of a reading that passed rules 1 to 4, by rules 5 to 8: all that depends on the registry."""
-    received_at = received_at or reading.reading_timestamp
+    moment = reading.reading_timestamp
+    received_at = received_at or moment
 
     device_id = _device_named(reading, registry) if reading.identifiers_named else reading.device_id_named
     if device_id == _SEVERAL:
@@ -98,18 +104,17 @@ def judge_reading(reading: Reading, *, received_at: datetime | None, registry: R
 
     patient_id = reading.patient_id_named
     if patient_id is None and device_history is not None:
-        patient_id = device_history.at(reading.reading_timestamp).patient_id
+        patient_id = device_history.at(moment).patient_id
     zone, patient_customer = None, None
-    if patient_id is not None:
-        patient_history = registry.history_of_patient(patient_id)
-        zone = patient_history.at(reading.reading_timestamp).time_zone
+    if patient_id is not None and (patient_history := registry.history_of_patient(patient_id)) is not None:
+        zone = patient_history.at(moment).time_zone
         patient_customer = patient_history.at(received_at).customer_id
     device_customer = None if device is None else device.customer_id
     customer_id = patient_customer if device_customer is None else device_customer
     if reading.patient_id_named is not None and patient_customer not in (None, customer_id):
         return _refuse(reading, Reason.CUSTOMER_MISMATCH, device_id, patient_id, customer_id)
 
-    offset = None if zone is None else offset_s(zone, reading.reading_timestamp)
+    offset = None if zone is None else offset_s(zone, moment)
     return Accepted(reading, device_id, patient_id, customer_id, zone, offset)
 
 

@@ -41,9 +41,6 @@ class Timeline(NamedTuple, Generic[Value]):
         return self.values[bisect_right(self.moments, at)]
 
 
-_NO_HISTORY: Final = Timeline((), (PatientAsOf(),))
-
-
 NOTHING_LEARNT: Final = -1
 """The version before the first that a database has."""
 
@@ -57,6 +54,13 @@ class Registry:
         self._devices: dict[int, Timeline[DeviceAsOf]] = {}
         self._patients: dict[int, Timeline[PatientAsOf]] = {}
         self._owners: dict[str, int] = {}
+        # Asked several times for each reading: the dictionaries' own look-ups, with no step of ours between.
+        self.owner: Callable[[str], int | None] = self._owners.get
+        """The device that an identifier belongs to, for ever; None is nobody."""
+        self.history_of_device: Callable[[int], Timeline[DeviceAsOf] | None] = self._devices.get
+        """A device at every moment; None if there is no state of it at all."""
+        self.history_of_patient: Callable[[int], Timeline[PatientAsOf] | None] = self._patients.get
+        """A patient at every moment; None if there is no state at all: no zone and no customer."""
 
     def learn(self, states: Iterable[State], owners: Mapping[str, int], *, version: int) -> None:
         """Replace what is known of those whom `states` are about: always *all* states of each of them."""
@@ -71,18 +75,6 @@ class Registry:
         self._owners.update(owners)
         self.version = version
 
-    def owner(self, identifier: str) -> int | None:
-        """The device that the identifier belongs to, for ever; None is nobody."""
-        return self._owners.get(identifier)
-
-    def history_of_device(self, device_id: int) -> Timeline[DeviceAsOf] | None:
-        """The device at every moment; None if there is no state of it at all."""
-        return self._devices.get(device_id)
-
-    def history_of_patient(self, patient_id: int) -> Timeline[PatientAsOf]:
-        """The patient at every moment."""
-        return self._patients.get(patient_id, _NO_HISTORY)
-
     def device(self, device_id: int, *, at: datetime) -> DeviceAsOf | None:
         """The device as of `at`; None if there is no state of it at all."""
         timeline = self._devices.get(device_id)
@@ -90,7 +82,8 @@ class Registry:
 
     def patient(self, patient_id: int, *, at: datetime) -> PatientAsOf:
         """The patient as of `at`; one without any state has no zone and no customer."""
-        return self.history_of_patient(patient_id).at(at)
+        timeline = self._patients.get(patient_id)
+        return PatientAsOf() if timeline is None else timeline.at(at)
 
     @property
     def sizes(self) -> tuple[int, int]:

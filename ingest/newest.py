@@ -1,11 +1,10 @@
 """Which readings can be stored without asking first whether one stands under their key."""
 
-from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from schemas.judgement import ReadingKey
+from schemas.judgement import Accepted, Entry
 from schemas.kinds import Kind
 
 _WARY_FOR: Final = 20
@@ -14,37 +13,47 @@ _MOST: Final = 2_000_000
 
 
 class Newest:
-    """The newest reading of each device and kind that this process has come across.
+    """The newest reading of each device and kind that this process has come across, stored or not.
 
     A newer one stands alone, for all that we know: devices measure in the order of time. Another process may know
     better; then the unique key refuses ours, and for a while every reading is asked for.
     """
 
     def __init__(self) -> None:
-        self._known: defaultdict[Kind, dict[int, datetime]] = defaultdict(dict)
+        self._known: dict[Kind, dict[int, datetime]] = {kind: {} for kind in Kind}
         self._wary = 0
 
-    def not_newer(self, keys: Collection[ReadingKey]) -> Collection[ReadingKey]:
-        """Those under which a reading may stand."""
-        if self._wary:
-            return keys
-        known = self._known
-        return [
-            key for key in keys
-            if (newest := known[key.kind].get(key.subject)) is None or key.reading_timestamp <= newest
-        ]  # fmt: skip
-
-    def stored(self, keys: Collection[ReadingKey]) -> None:
-        """Under each of these stands a reading now."""
-        for subject, kind, moment in keys:
-            known = self._known[kind]
+    def told_apart(self, entries: Iterable[Entry[Accepted]]) -> tuple[list[Entry[Accepted]], list[Entry[Accepted]]]:
+        """Those that stand alone, and those beside which another may stand: in the database or among themselves."""
+        newer, beside, subjects = list[tuple[int, Entry[Accepted]]](), list[Entry[Accepted]](), set[int]()
+        for entry in entries:
+            accepted = entry.judgement
+            reading, subject = accepted.reading, accepted.subject
+            known, moment = self._known[reading.kind], reading.reading_timestamp
             newest = known.get(subject)
-            if newest is None or newest < moment:
+            if newest is not None and moment > newest:
+                newer.append((subject, entry))
                 known[subject] = moment
+            else:
+                beside.append(entry)
+                subjects.add(subject)
+                if newest is None:
+                    known[subject] = moment
         if sum(map(len, self._known.values())) > _MOST:
-            self._known.clear()
-        self._wary = max(0, self._wary - 1)
+            self._known = {kind: {} for kind in Kind}
+        if self._wary:
+            self._wary -= 1
+            return [], [*beside, *(entry for _, entry in newer)]
+        # The newest of a device may be told twice here: then the other one is among those that are not newer.
+        keys = {entry.judgement.key for entry in beside}
+        alone = []
+        for subject, entry in newer:
+            if subject in subjects and entry.judgement.key in keys:
+                beside.append(entry)
+            else:
+                alone.append(entry)
+        return alone, beside
 
     def collided(self) -> None:
-        """Under one of the others stood a reading all the same."""
+        """Under one of those that stood alone stood a reading all the same."""
         self._wary = _WARY_FOR

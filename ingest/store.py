@@ -76,20 +76,18 @@ async def store(
             if carried:
                 entries, carried = untaken(entries, taken), carried - taken
             accepted, rejected = told_apart(entries)
-            by_key = ranked_by_key(accepted)
-            ranked = await first_received(connection, by_key, batch.sources, look_for=newest.not_newer(by_key))
-            await insert_readings(connection, ranked.winners, ranked.sources)
+            alone, beside = newest.told_apart(accepted)
+            ranked = await first_received(connection, ranked_by_key(beside), batch.sources)
+            winners = [*alone, *ranked.winners]
+            await insert_readings(connection, winners, ranked.sources)
             await insert_rejections(connection, [*rejected, *ranked.others], ranked.sources)
-            await note_mentions(connection, mentions(ranked.winners, registry))
+            await note_mentions(connection, mentions(winners, registry))
             if carried:
                 await take(connection, carried, batch.sources, repeated=carried - {entry.place for entry in entries})
     except CollisionError:
         newest.collided()
         raise
-    newest.stored(by_key)
-    return Change(
-        fates([*ranked.winners, *rejected, *ranked.others]) + ranked.now, fates(ranked.given_way) + ranked.was
-    )
+    return Change(fates([*winners, *rejected, *ranked.others]) + ranked.now, fates(ranked.given_way) + ranked.was)
 
 
 class Ranked(NamedTuple):
@@ -109,14 +107,10 @@ class Ranked(NamedTuple):
 
 
 async def first_received(
-    connection: Connection,
-    by_key: Mapping[ReadingKey, Sequence[Entry[Accepted]]],
-    sources: Mapping[str, Source],
-    *,
-    look_for: Iterable[ReadingKey],
+    connection: Connection, by_key: Mapping[ReadingKey, Sequence[Entry[Accepted]]], sources: Mapping[str, Source]
 ) -> Ranked:
     """Rule 9 against what stands. What gives way, to a reading of this or another source, is taken out."""
-    standing = await standing_beside(connection, by_key, look_for)
+    standing = await standing_beside(connection, by_key)
     sources = {**sources, **standing.sources}
     winners, given_way, others = [], [], []
     for key, newcomers in by_key.items():
@@ -140,9 +134,9 @@ async def first_received(
 
 
 async def standing_beside(
-    connection: Connection, newcomers: Mapping[ReadingKey, Sequence[Entry[Accepted]]], look_for: Iterable[ReadingKey]
+    connection: Connection, newcomers: Mapping[ReadingKey, Sequence[Entry[Accepted]]]
 ) -> Standing:
-    """The readings that stand under some keys of newcomers; they stay as they are until the transaction ends.
+    """The readings that stand under the keys of newcomers; they stay as they are until the transaction ends.
 
     A key under which none stands may be taken at any moment: then the newcomer collides.
 
@@ -152,7 +146,7 @@ async def standing_beside(
     def giving_way(standing: Standing) -> set[ReadingKey]:
         return {key for key, incumbent in standing.by_key.items() if rank(newcomers[key][0]) < rank(incumbent)}
 
-    standing = await standing_readings(connection, look_for)
+    standing = await standing_readings(connection, newcomers)
     if standing.by_key:
         alone = giving_way(standing)
         await hold_subjects(connection, shared=standing.by_key.keys() - alone, alone=alone)

@@ -4,15 +4,30 @@ from datetime import datetime
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
 from schemas.kinds import Kind
 from schemas.payloads import PAYLOADS
 from schemas.reading import Reading
 from schemas.reasons import Reason
 from schemas.value import value
-from schemas.wire import Instant, MalformedError, broken_rules, parse_object
+from schemas.wire import Instant, MalformedError, broken_rules, may_be_deeper_than, parse_object
 
 _RECEIVED_AT: Final = TypeAdapter[datetime | None](Instant | None)
+
+
+def _envelope(**others: CoreSchema) -> SchemaValidator:
+    """Reads an envelope whose payload is a reading, and has these beside it."""
+    fields = {name: core_schema.typed_dict_field(schema, required=False) for name, schema in others.items()}
+    envelopes: dict[Any, Any] = {
+        name: core_schema.typed_dict_schema(fields | {"payload": core_schema.typed_dict_field(payload.schema)})
+        for name, payload in PAYLOADS.items()
+    }
+    return SchemaValidator(core_schema.tagged_union_schema(envelopes, "type"))
+
+
+_ENVELOPE: Final = _envelope()
+_ARCHIVED: Final = _envelope(receivedAt=_RECEIVED_AT.core_schema)
 _MAX_DEPTH: Final = 64
 
 
@@ -32,6 +47,29 @@ def understand(
 
     :param in_archive: they are a line of an archive, where a `receivedAt` has to be a time.
     """
+    if value is not None and len(value) <= max_bytes and not may_be_deeper_than(value, max_depth):
+        try:
+            return at_once(value, in_archive=in_archive)
+        except ValueError:
+            pass  # written unusually, or wrong: step by step it is told what is wrong
+    return step_by_step(value, max_bytes=max_bytes, max_depth=max_depth, in_archive=in_archive)
+
+
+def at_once(value: bytes, *, in_archive: bool = False) -> Reading:
+    """The reading that the bytes say, in one go from JSON; two thirds of what the steps cost.
+
+    :raises ValueError: for whatever is no reading, and for some that are: those that are written unusually.
+    """
+    if b"\\u0000" in value or b"NaN" in value or b"Infinity" in value:  # NaN is JSON to this parser
+        raise ValueError("perhaps not JSON")
+    envelope: dict[str, Reading] = (_ARCHIVED if in_archive else _ENVELOPE).validate_json(value)
+    return envelope["payload"]
+
+
+def step_by_step(
+    value: bytes | None, *, max_bytes: int, max_depth: int, in_archive: bool = False
+) -> Reading | NotUnderstood:
+    """As `understand`: the bytes, the envelope, the payload, and what is wrong with the first that is."""
     try:
         envelope = parse_object(value, max_bytes=max_bytes, max_depth=max_depth)
     except MalformedError as error:

@@ -36,8 +36,9 @@ class Accepted:
 
     @property
     def subject(self) -> int:
-        if self.device_id is not None:
-            return self.device_id
+        device_id = self.device_id
+        if device_id is not None:
+            return device_id
         assert self.patient_id is not None, "rule 3 lets nobody's readings go no further"
         return -self.patient_id
 

@@ -20,6 +20,8 @@ class Kind(StrEnum):
     SLEEP_MAT_ACTIVITY = "sleepMatActivity"
     SLEEP_MAT_DURATION = "sleepMatDuration"
 
+    __hash__ = str.__hash__  # as good as an enum's own, which is written in Python and slow
+
 
 KIND_OF_TYPE = {f"reading.{kind}": kind for kind in Kind}
 """From an envelope's `type` to the kind it means."""

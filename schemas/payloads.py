@@ -6,16 +6,15 @@ They are typed dictionaries and no models: validating one costs a third, and wha
 """
 
 from collections.abc import Callable
-from operator import itemgetter
 from typing import Annotated, Any, Final, Literal, NamedTuple, Required
 
 from pydantic import AfterValidator, Field, TypeAdapter, with_config
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from typing_extensions import TypedDict  # Python's own, up to 3.11, keeps too little for pydantic
 
 from schemas.kinds import Kind
-from schemas.reading import MEASURES, Reading
-from schemas.wire import WIRE, Double, Id, Instant, Int32, Int64, OffsetSeconds, Word, finite
+from schemas.reading import MEASURES_OF, Reading
+from schemas.wire import WIRE, Double, Id, Instant, Int32, Int64, OffsetSeconds, Word, finite, plain_instant
 
 IdentifierValue = Annotated[str, Field(min_length=1, max_length=255)]
 """Compared exactly. The bound keeps it fit for an index."""
@@ -140,38 +139,33 @@ class PayloadOf(NamedTuple):
 
     kind: Kind
     model: type[Payload]
-    measures: tuple[str, ...]
-    """The columns that its measures are kept in."""
     reading: Callable[[object], Reading]
     """What a payload says. Raises `pydantic.ValidationError` when it is none."""
+    schema: CoreSchema
+    """The same, for who reads the whole envelope at once; its time may only be written as `plain_instant` reads it."""
 
 
-def _payload_of(
-    kind: Kind, model: Any, measures: tuple[str, ...], convert: Callable[[Any], None] = lambda _: None
-) -> PayloadOf:
+def _payload_of(kind: Kind, model: Any, convert: Callable[[Any], None] = lambda _: None) -> PayloadOf:
     """How a payload of that kind becomes a reading.
 
     :param convert: says, among the fields, the measures that are sent in another unit or by another name.
     """
-    none = len(measures)  # the place behind the last measure
-    in_order_of_columns = itemgetter(*(measures.index(name) if name in measures else none for name in MEASURES))
+    measures = MEASURES_OF[kind]
 
-    def reading(payload: Payload) -> Reading:
+    def reading(payload: Any) -> Reading:
         convert(payload)
-        device_id, device = payload.get("device_id"), payload.get("device")
-        identifier, identifiers = payload.get("device_identifier"), tuple[str, ...]()
+        said = payload.get
+        device_id, device, identifier = said("device_id"), said("device"), said("device_identifier")
+        identifiers = () if identifier is None else (identifier,)
         if device is not None:
-            nested_id, nested = device.get("id"), device.get("device_identifiers") or ()
+            nested_id, nested = device.get("id"), device.get("device_identifiers")
             if device_id is None:
                 device_id = nested_id
             elif nested_id is not None and nested_id != device_id:
                 raise PydanticCustomError("two_devices", "deviceId and device.id differ")
-            identifiers = tuple([one["value"] for one in nested])
-        if identifier is not None:
-            identifiers = (identifier, *identifiers)
-        if len(identifiers) > 1:
-            identifiers = tuple(dict.fromkeys(identifiers))
-        patient_id, patient = payload.get("patient_id"), payload.get("patient")
+            if nested:
+                identifiers = tuple(dict.fromkeys([*identifiers, *[one["value"] for one in nested]]))
+        patient_id, patient = said("patient_id"), said("patient")
         if patient is not None and (nested_id := patient.get("id")) is not None:
             if patient_id is not None and nested_id != patient_id:
                 raise PydanticCustomError("two_patients", "patientId and patient.id differ")
@@ -184,14 +178,26 @@ def _payload_of(
             device_id,
             identifiers,
             patient_id,
-            payload.get("device_time_zone_offset"),
-            payload.get("manual") is True,
-            payload.get("id"),
-            in_order_of_columns((*map(payload.get, measures), None)),
+            said("device_time_zone_offset"),
+            said("manual") is True,
+            said("id"),
+            tuple(map(said, measures)),
         )
 
+    def reading_at(payload: Any) -> Reading:
+        payload["reading_timestamp"] = plain_instant(payload["reading_timestamp"])
+        return reading(payload)
+
     adapter: TypeAdapter[Reading] = TypeAdapter(Annotated[model, AfterValidator(reading)])
-    return PayloadOf(kind, model, measures, adapter.validator.validate_python)
+    schema: Any = TypeAdapter(model).core_schema
+    written = {**schema["fields"]["reading_timestamp"], "schema": core_schema.str_schema(strict=True)}
+    plain = {**schema, "fields": schema["fields"] | {"reading_timestamp": written}}
+    return PayloadOf(
+        kind,
+        model,
+        adapter.validator.validate_python,
+        core_schema.no_info_after_validator_function(reading_at, plain),
+    )
 
 
 def _fahrenheit(payload: Any) -> None:
@@ -204,30 +210,19 @@ def _fev1(payload: Any) -> None:
     payload["fev1_l"] = payload.get("forced_expiratory_volume") if requested is None else requested
 
 
-_MAT: Final = ("sleep_duration", "body_turn_over", "heart_rate_bpm", "respiration")
-
 PAYLOADS: Final[dict[str, PayloadOf]] = {
     f"reading.{payload.kind}": payload
     for payload in (
-        _payload_of(Kind.HEART_RATE, HeartRate, ("heart_rate_bpm",)),
-        _payload_of(
-            Kind.HEART_RATE_VARIABILITY,
-            HeartRateVariability,
-            (
-                "heart_rate_variability_ms",
-                "heart_rate_bpm",
-                "heart_rate_variability_duration_ms",
-                "heart_rate_variability_algorithm",
-            ),
-        ),
-        _payload_of(Kind.BLOOD_PRESSURE, BloodPressure, ("systolic_mmhg", "diastolic_mmhg", "heart_rate_bpm")),
-        _payload_of(Kind.BLOOD_GLUCOSE, BloodGlucose, ("glucose_mg_dl", "before_meal", "after_meal")),
-        _payload_of(Kind.BLOOD_OXYGEN, BloodOxygen, ("blood_oxygen_pct", "heart_rate_bpm")),
-        _payload_of(Kind.WEIGHT, Weight, ("weight_lb",)),
-        _payload_of(Kind.TEMPERATURE, Temperature, ("temperature_f",), _fahrenheit),
-        _payload_of(Kind.PEAK_FLOW, PeakFlow, ("peak_expiratory_flow_l_min", "fev1_l"), _fev1),
-        _payload_of(Kind.SLEEP_MAT_ACTIVITY, SleepMatActivity, ("bed_times", "get_up_times", *_MAT)),
-        _payload_of(Kind.SLEEP_MAT_DURATION, SleepMatDuration, ("deep_sleep_min", "light_sleep_min", "rem_min", *_MAT)),
+        _payload_of(Kind.HEART_RATE, HeartRate),
+        _payload_of(Kind.HEART_RATE_VARIABILITY, HeartRateVariability),
+        _payload_of(Kind.BLOOD_PRESSURE, BloodPressure),
+        _payload_of(Kind.BLOOD_GLUCOSE, BloodGlucose),
+        _payload_of(Kind.BLOOD_OXYGEN, BloodOxygen),
+        _payload_of(Kind.WEIGHT, Weight),
+        _payload_of(Kind.TEMPERATURE, Temperature, _fahrenheit),
+        _payload_of(Kind.PEAK_FLOW, PeakFlow, _fev1),
+        _payload_of(Kind.SLEEP_MAT_ACTIVITY, SleepMatActivity),
+        _payload_of(Kind.SLEEP_MAT_DURATION, SleepMatDuration),
     )
 }
 """From an envelope's `type` to the payload it announces: the known kinds."""

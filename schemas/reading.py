@@ -37,6 +37,30 @@ MEASURES: Final = {
 }
 """The measures of every kind: column of `readings`, in order, and the platform's field."""
 
+_MAT: Final = ("sleep_duration", "body_turn_over", "heart_rate_bpm", "respiration")
+
+MEASURES_OF: Final[dict[Kind, tuple[str, ...]]] = {
+    kind: tuple(column for column in MEASURES if column in columns)
+    for kind, columns in {
+        Kind.HEART_RATE: ("heart_rate_bpm",),
+        Kind.HEART_RATE_VARIABILITY: (
+            "heart_rate_variability_ms",
+            "heart_rate_bpm",
+            "heart_rate_variability_duration_ms",
+            "heart_rate_variability_algorithm",
+        ),
+        Kind.BLOOD_PRESSURE: ("systolic_mmhg", "diastolic_mmhg", "heart_rate_bpm"),
+        Kind.BLOOD_GLUCOSE: ("glucose_mg_dl", "before_meal", "after_meal"),
+        Kind.BLOOD_OXYGEN: ("blood_oxygen_pct", "heart_rate_bpm"),
+        Kind.WEIGHT: ("weight_lb",),
+        Kind.TEMPERATURE: ("temperature_f",),
+        Kind.PEAK_FLOW: ("peak_expiratory_flow_l_min", "fev1_l"),
+        Kind.SLEEP_MAT_ACTIVITY: ("bed_times", "get_up_times", *_MAT),
+        Kind.SLEEP_MAT_DURATION: ("deep_sleep_min", "light_sleep_min", "rem_min", *_MAT),
+    }.items()
+}
+"""The columns that the measures of each kind are kept in, in the order of `MEASURES`."""
+
 _CANONICAL_UNITS: Final = {Kind.TEMPERATURE: {"temperatureUnit": "fahrenheit"}}
 
 
@@ -56,14 +80,19 @@ class Reading:
     manual: bool
     reading_id: int | None
     measures: tuple[Measure, ...] = field(repr=False)
-    """In the order of `MEASURES`; None where the kind has no such measure or it was not sent."""
+    """In the order of `MEASURES_OF` its kind; None where one was not sent."""
+
+    @property
+    def measured(self) -> dict[str, Measure]:
+        """The measures by the column that keeps them."""
+        return dict(zip(MEASURES_OF[self.kind], self.measures, strict=True))
 
     @property
     def names_a_device(self) -> bool:
         return self.device_id_named is not None or bool(self.identifiers_named)
 
     def says_the_same_as(self, other: "Reading") -> bool:
-        """Rule 9: the stored measures, `manual` and the device's offset; absent equals null."""
+        """Rule 9, of two of one kind: the stored measures, `manual` and the device's offset; absent equals null."""
         return (self.measures, self.manual, self.device_time_zone_offset) == (
             other.measures,
             other.manual,
@@ -77,6 +106,7 @@ def canonical_envelope(reading: Reading) -> bytes:
     The same whether it was refused when it arrived or was stored first and taken back later. It is a valid raw
     record again, and says what the first one said: UTC, canonical units, absent fields left out.
     """
+    measured = reading.measured
     said = {
         "id": reading.reading_id,
         "readingTimestamp": reading.reading_timestamp.isoformat().replace("+00:00", "Z"),
@@ -87,7 +117,7 @@ def canonical_envelope(reading: Reading) -> bytes:
         "patientId": reading.patient_id_named,
         "deviceTimeZoneOffset": reading.device_time_zone_offset,
         "manual": reading.manual,
-        **dict(zip(MEASURES.values(), reading.measures, strict=True)),
+        **{name: measured.get(column) for column, name in MEASURES.items()},
     }
     payload = {name: value for name, value in said.items() if value is not None}
     return to_json({"type": f"reading.{reading.kind}", "payload": payload | _CANONICAL_UNITS.get(reading.kind, {})})

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any, Final
@@ -39,13 +40,17 @@ def parse_object(value: bytes | None, *, max_bytes: int, max_depth: int) -> dict
         raise MalformedError("not one UTF-8 JSON object") from None
     if not isinstance(document, dict):
         raise MalformedError("not one UTF-8 JSON object")
-    # Both are asked of the bytes, since what a repeated key overwrites is no longer in the document. Counting brackets
-    # bounds the depth from above and is nearly free; only what exceeds it is followed.
-    if value.count(b"{") + value.count(b"[") > max_depth and _deeper_than(value, max_depth):
+    # Both are asked of the bytes, since what a repeated key overwrites is no longer in the document.
+    if may_be_deeper_than(value, max_depth) and _deeper_than(value, max_depth):
         raise MalformedError(f"nested deeper than {max_depth}")
     if b"\\u0000" in value and _NUL.search(value):
         raise MalformedError("a string holds NUL")
     return document
+
+
+def may_be_deeper_than(value: bytes, limit: int) -> bool:
+    """Counting brackets bounds the depth of JSON from above, and is nearly free."""
+    return value.count(b"{") + value.count(b"[") > limit
 
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
@@ -106,16 +111,25 @@ class _Double:
 Double = Annotated[float, _Double()]
 
 
-_PLAIN_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT(?!24)\d\d:\d\d:\d\d(?:\.\d{1,6})?Z", re.ASCII).fullmatch
-"""What nearly every sender writes, and Python's own parser reads four times as fast."""
+_PLAIN: Final = frozenset(("--T::Z", "--T::."))
+"""What stands between the numbers of `2026-03-08T07:00:00Z` and `2026-03-08T07:00:00.123Z`."""
+
+
+def plain_instant(value: str) -> datetime:
+    """An instant as nearly every sender writes it, which Python's own parser reads four times as fast as ours.
+
+    :raises ValueError: for all that is written otherwise, and for what is no time.
+    """
+    # Python's parser takes more than RFC 3339 does: weeks, times without seconds, and from 3.13 on 24:00.
+    if value[4:20:3] not in _PLAIN or value[-1] != "Z" or value[11:13] == "24":
+        raise ValueError("not written plainly")
+    return datetime.fromisoformat(value)
 
 
 def _plain_or_any(value: Any, any_instant: Callable[[Any], datetime]) -> datetime:
-    if type(value) is str and _PLAIN_INSTANT(value):
-        try:
-            return datetime.fromisoformat(value)
-        except ValueError:
-            pass  # no day of the calendar, or no time of it: the other says so
+    if type(value) is str:
+        with suppress(ValueError):
+            return plain_instant(value)
     instant = any_instant(value)
     try:
         return instant.astimezone(UTC)

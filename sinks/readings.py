@@ -1,7 +1,9 @@
 """Readings and rejections: rows in, rows out."""
 
+import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -9,9 +11,10 @@ import asyncpg
 from schemas.envelope import understand
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.kinds import Kind
-from schemas.reading import MEASURES, Reading
+from schemas.reading import MEASURES, MEASURES_OF, Reading
 from schemas.reasons import Reason
 from schemas.record import Place
+from sinks.copy_format import PACKED_COLUMNS, packed
 from sinks.database import Connection
 from sinks.errors import CollisionError, RefusedRowError
 from sinks.ledger import Source
@@ -71,15 +74,19 @@ class SetAside(NamedTuple):
 
 
 async def insert_readings(
-    connection: Connection, entries: Iterable[Entry[Accepted]], sources: Mapping[str, Source]
+    connection: Connection, entries: Collection[Entry[Accepted]], sources: Mapping[str, Source]
 ) -> None:
     """Store accepted readings, in the order of their key.
 
     :raises CollisionError: when one of the keys was taken meanwhile.
     """
-    rows = [_reading_row(entry, sources) for entry in entries]
-    rows.sort()  # no two have the first three columns in common, so that nothing behind them is compared
-    await _copy(connection, "readings", rows, READING_COLUMNS)
+    if not entries:
+        return
+    try:
+        rows = packed(entries, sources)
+    except (struct.error, OverflowError, ValueError):
+        raise _refused("readings") from None
+    await connection.copy_to_table("readings", source=BytesIO(rows), columns=PACKED_COLUMNS, format="binary")
 
 
 async def insert_rejections(
@@ -210,9 +217,13 @@ async def _copy(connection: Connection, table: str, rows: Sequence[tuple[Any, ..
         return
     try:
         await connection.copy_records_to_table(table, records=rows, columns=columns)
-    except (OverflowError, TypeError, ValueError) as error:
-        # What asyncpg cannot encode into a COPY it raises as it comes. The text may hold the value: its kind is told.
-        raise RefusedRowError(f"the driver cannot encode a value of {table} ({type(error).__name__})") from None
+    except (OverflowError, TypeError, ValueError):
+        raise _refused(table) from None  # what asyncpg cannot encode into a COPY it raises as it comes
+
+
+def _refused(table: str) -> RefusedRowError:
+    """The error's own text may hold the value."""
+    return RefusedRowError(f"{table}: a value cannot be encoded for its column")
 
 
 def _sources(rows: Iterable[asyncpg.Record]) -> dict[str, Source]:
@@ -267,7 +278,7 @@ def _reading_row(entry: Entry[Accepted], sources: Mapping[str, Source]) -> tuple
         accepted.patient_time_zone_offset,
         accepted.patient_time_zone,
         reading.manual,
-        *reading.measures,
+        *map(reading.measured.get, MEASURES),
     )
 
 
@@ -301,8 +312,9 @@ def _rejection_row(entry: Entry[Rejected], sources: Mapping[str, Source]) -> tup
 
 
 def _entry(row: asyncpg.Record) -> Entry[Accepted]:
+    kind = Kind(row["reading_type"])
     reading = Reading(
-        kind=Kind(row["reading_type"]),
+        kind=kind,
         reading_timestamp=row["reading_timestamp"].replace(tzinfo=UTC),
         device_id_named=row["device_id_named"],
         identifiers_named=tuple(row["identifiers_named"] or ()),
@@ -310,7 +322,7 @@ def _entry(row: asyncpg.Record) -> Entry[Accepted]:
         device_time_zone_offset=row["device_time_zone_offset"],
         manual=row["manual"],
         reading_id=row["reading_id"],
-        measures=tuple(row[name] for name in MEASURES),
+        measures=tuple(row[name] for name in MEASURES_OF[kind]),
     )
     accepted = Accepted(
         reading,

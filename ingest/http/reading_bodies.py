@@ -9,7 +9,7 @@ from ingest.http.registry_bodies import Answer, Reference
 from schemas.judgement import Accepted
 from schemas.kinds import Kind
 from schemas.payloads import PAYLOADS
-from schemas.reading import MEASURES
+from schemas.reading import MEASURES, MEASURES_OF
 
 _UNITS: Final = {
     Kind.BLOOD_GLUCOSE: {"glucoseUnit": "mgdl"},
@@ -47,8 +47,7 @@ class Placed(Answer):
 
 def _measures_of(kind: Kind) -> dict[str, str]:
     """The columns that a kind has, with what its answers call them."""
-    has = PAYLOADS[f"reading.{kind}"].measures
-    return {column: name for column, name in _IN_ANSWERS.items() if column in has}
+    return {column: name for column, name in _IN_ANSWERS.items() if column in MEASURES_OF[kind]}
 
 
 def _body_of(kind: Kind) -> type[ReadingBody]:
@@ -68,7 +67,7 @@ BODIES: Final = {kind: _body_of(kind) for kind in Kind}
 def reading_body(accepted: Accepted) -> ReadingBody:
     """What the answer says of a reading."""
     reading = accepted.reading
-    measures = dict(zip(MEASURES, reading.measures, strict=True))
+    measured = reading.measured
     return BODIES[reading.kind](
         id=reading.reading_id,
         reading_timestamp=reading.reading_timestamp,
@@ -78,5 +77,5 @@ def reading_body(accepted: Accepted) -> ReadingBody:
         manual=reading.manual,
         device=None if accepted.device_id is None else Reference(id=accepted.device_id),
         patient=None if accepted.patient_id is None else Reference(id=accepted.patient_id),
-        **{name: measures[column] for column, name in _measures_of(reading.kind).items()},
+        **{name: measured[column] for column, name in _measures_of(reading.kind).items()},
     )
