@@ -24,6 +24,9 @@ class Said(NamedTuple):
 
 def changes(states: Iterable[State]) -> list[State]:
     """The states without those that only repeat one: in the order in which they were recorded."""
+    states = list(states)
+    if len(states) == 1:
+        return states
     told: dict[object, State] = {}
     for state in sorted(states, key=attrgetter("recorded_at", "place")):
         same = (state.effective_at, state.content) if state.effective_at_sent else state.place

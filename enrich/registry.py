@@ -53,6 +53,7 @@ class Registry:
         self._zones = zones
         self._devices: dict[int, Timeline[DeviceAsOf]] = {}
         self._patients: dict[int, Timeline[PatientAsOf]] = {}
+        self._alike: dict[Timeline[PatientAsOf], Timeline[PatientAsOf]] = {}
         self._owners: dict[str, int] = {}
         # Asked several times for each reading: the dictionaries' own look-ups, with no step of ours between.
         self.owner: Callable[[str], int | None] = self._owners.get
@@ -71,7 +72,10 @@ class Registry:
             if about is About.DEVICE:
                 self._devices[subject_id] = _device_timeline(told)
             else:
-                self._patients[subject_id] = self._patient_timeline(told)
+                timeline = self._patient_timeline(told)
+                # Most patients have one zone and one customer for all time: those of one zone and customer are one.
+                alike = timeline if timeline.moments else self._alike.setdefault(timeline, timeline)
+                self._patients[subject_id] = alike
         self._owners.update(owners)
         self.version = version
 
@@ -89,6 +93,11 @@ class Registry:
     def sizes(self) -> tuple[int, int]:
         """How many devices and patients are known."""
         return len(self._devices), len(self._patients)
+
+    @property
+    def identifiers(self) -> int:
+        """How many identifiers are known."""
+        return len(self._owners)
 
     def _patient_timeline(self, states: Iterable[State]) -> Timeline[PatientAsOf]:
         told = changes(states)
@@ -118,5 +127,11 @@ def _device_timeline(states: Iterable[State]) -> Timeline[DeviceAsOf]:
 
 
 def _timeline(at: Callable[[datetime], Value], *histories: list[Said]) -> Timeline[Value]:
-    moments = tuple(sorted({said.effective_at for values in histories for said in values}))
-    return Timeline(moments, (at(EARLIEST_INSTANT), *map(at, moments)))
+    """Of the moments at which somebody said something those that changed something."""
+    moments, values = list[datetime](), [at(EARLIEST_INSTANT)]
+    for moment in sorted({said.effective_at for values in histories for said in values}):
+        value = at(moment)
+        if value != values[-1]:
+            moments.append(moment)
+            values.append(value)
+    return Timeline(tuple(moments), tuple(values))

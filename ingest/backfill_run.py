@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from enrich.registry import NOTHING_LEARNT, Registry
+from enrich.registry import Registry
 from enrich.zones import Zones
 from ingest.archive import Standing, enter
 from ingest.archive_choice import Choice
@@ -21,6 +21,7 @@ from ingest.content import Content, UnreadableFileError
 from ingest.correct import correct
 from ingest.garbage import keep_what_is_here
 from ingest.law_parameters import check_parameters, parameters
+from ingest.learn import learn_registry
 from ingest.newest import Newest
 from ingest.patience import Patience, before
 from ingest.publisher import publisher
@@ -32,7 +33,6 @@ from ingest.store import store
 from sinks.corrections import pending_corrections
 from sinks.database import Database
 from sinks.errors import SinkError
-from sinks.registry import news_since
 
 log = structlog.get_logger(__name__)
 
@@ -126,9 +126,7 @@ async def backfill(
 async def _known_registry(database: Database, zones: Zones) -> Registry:
     """All that the histories tell at this moment. What comes later is learnt as batches are stored."""
     registry = Registry(zones)
-    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        news = await news_since(connection, NOTHING_LEARNT)
-    registry.learn(news.states, news.owners, version=news.version)
+    await learn_registry(database, registry)
     keep_what_is_here()
     devices, patients = registry.sizes
     log.info("registry known", devices=devices, patients=patients, version=registry.version)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import structlog
 
-from enrich.registry import NOTHING_LEARNT, Registry
+from enrich.registry import Registry
 from enrich.zones import Zones
 from ingest.batch import Batch
 from ingest.carried import Archives
@@ -21,6 +21,7 @@ from ingest.health import BEAT_EVERY_S, Health
 from ingest.http.probes import probes
 from ingest.kafka import KafkaSource
 from ingest.law_parameters import check_parameters, parameters
+from ingest.learn import learn_registry
 from ingest.metrics import Metrics
 from ingest.newest import Newest
 from ingest.patience import Patience, before, patiently
@@ -35,7 +36,6 @@ from schemas.states import State
 from sinks.corrections import pending_corrections
 from sinks.database import Database
 from sinks.migrate import check_schema
-from sinks.registry import news_since
 
 log = structlog.get_logger(__name__)
 
@@ -226,7 +226,7 @@ class Consumer:
                 await reach(self._database, marks)
         except TimeoutError:
             log.warning("the registry has not caught up; going on with what is known")
-        await patiently(self._learn_registry)
+        await patiently(lambda: learn_registry(self._database, self._registry))
         keep_what_is_here()
         await patiently(self._check)  # by whatever law: it may have changed since the first look
         devices, patients = self._registry.sizes
@@ -245,6 +245,8 @@ class Consumer:
             async with database.transaction() as connection:
                 return await pending_corrections(connection)
 
+        # Else two tasks would learn the whole registry, each for itself.
+        await before(self._stop, self._registry_learnt.wait)
         try:
             while not self._stop.is_set():
                 pieces = await patiently(once)
@@ -254,11 +256,6 @@ class Consumer:
                     await before(self._stop, lambda: asyncio.sleep(_LOOK_EVERY_S))
         finally:
             await database.close()
-
-    async def _learn_registry(self) -> None:
-        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
-            news = await news_since(connection, NOTHING_LEARNT)
-        self._registry.learn(news.states, news.owners, version=news.version)
 
     async def _stop_when_caught_up(self) -> None:
         names = _topics(self._settings)

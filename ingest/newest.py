@@ -26,19 +26,21 @@ class Newest:
     def told_apart(self, entries: Iterable[Entry[Accepted]]) -> tuple[list[Entry[Accepted]], list[Entry[Accepted]]]:
         """Those that stand alone, and those beside which another may stand: in the database or among themselves."""
         newer, beside, subjects = list[tuple[int, Entry[Accepted]]](), list[Entry[Accepted]](), set[int]()
+        unheard_of = set[int]()
         for entry in entries:
             accepted = entry.judgement
             reading, subject = accepted.reading, accepted.subject
             known, moment = self._known[reading.kind], reading.reading_timestamp
             newest = known.get(subject)
-            if newest is not None and moment > newest:
-                newer.append((subject, entry))
-                known[subject] = moment
-            else:
+            if newest is None:
+                unheard_of.add(subject)
+            if newest is None or moment <= newest or subject in unheard_of:
                 beside.append(entry)
                 subjects.add(subject)
-                if newest is None:
-                    known[subject] = moment
+            else:
+                newer.append((subject, entry))
+            if newest is None or moment > newest:
+                known[subject] = moment
         if sum(map(len, self._known.values())) > _MOST:
             self._known = {kind: {} for kind in Kind}
         if self._wary:

@@ -1,9 +1,10 @@
 """What is taken from the broker and not yet a batch."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import repeat
 
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -15,6 +16,8 @@ from sinks.ledger import Gap, Move, Source
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_MS = 253_402_300_799_999
+_place: Callable[[tuple[str, int, int]], Place] = partial(tuple.__new__, Place)
+"""A place as quickly as a tuple, which it is; by its own name it takes three times as long."""
 
 
 class Pending:
@@ -49,8 +52,10 @@ class Pending:
                     self._gaps.setdefault(tp, []).append(Gap(at, record.offset, "skipped"))
                 at = record.offset + 1
         name, partition = self._sources[tp.topic].name, tp.partition
+        places = map(_place, zip(repeat(name), repeat(partition), [record.offset for record in records]))
         taken = [
-            Record(Place(name, partition, record.offset), instant(record.timestamp), record.value) for record in records
+            Record(place, instant(record.timestamp), record.value)
+            for place, record in zip(places, records, strict=True)
         ]
         self.oldest.setdefault(tp, taken[0].received_at)
         self._bytes += sum(len(record.value or b"") for record in taken)

@@ -7,10 +7,11 @@ from random import SystemRandom
 from time import monotonic
 from typing import Final
 
-from enrich.registry import NOTHING_LEARNT, Registry
+from enrich.registry import Registry
 from enrich.zones import Zones
 from ingest.check import Check
 from ingest.law_parameters import parameters, standing_parameters
+from ingest.learn import learn_all
 from ingest.patience import Patience
 from ingest.ready import ready_database
 from ingest.settings import Settings
@@ -25,7 +26,6 @@ from ingest.verify_ledger import (
 from ingest.verify_lines import Judges, check_readings, check_rejections
 from sinks.corrections import pending_corrections
 from sinks.database import Connection
-from sinks.registry import news_since
 from sinks.scan import Sample
 from sinks.tally import tallies
 
@@ -88,13 +88,12 @@ async def verify(
 
 
 async def _checked(connection: Connection, judges: Judges, sample: Sample | None, tell: Tell) -> list[Check]:
-    news = await news_since(connection, NOTHING_LEARNT)
-    judges.registry.learn(news.states, news.owners, version=news.version)
+    await learn_all(connection, judges.registry)
     partitions = await tallies(connection)
     checks = [check_conservation(partitions), check_gaps(partitions), await check_places(connection, partitions)]
     if sample is None:
         checks.append(await check_keys(connection, partitions))
-    checks.append(await check_identifiers(connection, len(news.owners)))
+    checks.append(await check_identifiers(connection, judges.registry.identifiers))
     of = [count for tally in partitions for count in (tally.readings, tally.rejections)]
     total = sum(of) if sample is None else sum(min(count, sample.size) for count in of)
     judged = 0

@@ -1,9 +1,10 @@
 """The registry's histories in the database, and the lock that orders them against batches of readings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+import asyncpg
 from pydantic_core import to_json
 
 from schemas.record import Place
@@ -14,6 +15,9 @@ from sinks.errors import OperatorError
 from sinks.ledger import Source
 from sinks.statements import sql
 
+EVERYTHING: Final = -1
+"""A version before the first that a registry has."""
+_PAGE: Final = 5_000
 _LOCK = 7_205_759_403_792_794  # advisory: batches of readings share it, a change of the registry has it alone
 
 
@@ -59,27 +63,47 @@ async def news_since(connection: Connection, version: int) -> News:
     if 0 <= version < await connection.fetchval("SELECT law_version FROM registry_version"):
         raise OperatorError("the law parameters were changed while this process ran; start it again, with the new ones")
     states = [
-        State(
-            about=about,
-            subject_id=row["subject_id"],
-            says=says_from_json(row["says"]),
-            effective_at=_aware(row["effective_at"]),
-            blocking_effective_at=_aware(row["blocking_effective_at"]),
-            effective_at_sent=row["effective_at_sent"],
-            recorded_at=_aware(row["recorded_at"]),
-            place=Place(row["source"], row["source_partition"], row["source_offset"]),
-        )
-        for about in About
-        for row in await connection.fetch(sql(f"states_of_{about}s"), version)
+        _state(about, row) for about in About for row in await connection.fetch(sql(f"states_of_{about}s"), version)
     ]
-    owners = {row["identifier"]: row["device_id"] for row in await connection.fetch(sql("identifiers_since"), version)}
+    owners = await owners_since(connection, version)
     devices, patients = (frozenset(state.subject_id for state in states if state.about is about) for about in About)
     return News(await registry_version(connection), states, owners, devices, patients)
 
 
+async def histories(connection: Connection, about: About) -> AsyncIterator[list[State]]:
+    """Every state of every device, or patient: of some of them at a time, and of each all."""
+    left: list[State] = []
+    rows = await connection.cursor(sql(f"states_of_{about}s"), EVERYTHING)
+    while page := await rows.fetch(_PAGE):
+        states = [*left, *(_state(about, row) for row in page)]
+        unfinished = states[-1].subject_id  # more of its states may be on the next page
+        whole = next((n for n in range(len(states), 0, -1) if states[n - 1].subject_id != unfinished), 0)
+        yield states[:whole]
+        left = states[whole:]
+    yield left
+
+
+async def owners_since(connection: Connection, version: int) -> dict[str, int]:
+    """The identifiers whose owner has changed since a version, with the device that they belong to."""
+    return {row["identifier"]: row["device_id"] for row in await connection.fetch(sql("identifiers_since"), version)}
+
+
+def _state(about: About, row: asyncpg.Record) -> State:
+    return State(
+        about=about,
+        subject_id=row["subject_id"],
+        says=says_from_json(row["says"]),
+        effective_at=_aware(row["effective_at"]),
+        blocking_effective_at=_aware(row["blocking_effective_at"]),
+        effective_at_sent=row["effective_at_sent"],
+        recorded_at=_aware(row["recorded_at"]),
+        place=Place(row["source"], row["source_partition"], row["source_offset"]),
+    )
+
+
 def _aware(moment: datetime) -> datetime:
     """Asyncpg gives -infinity, which is "always", as the earliest datetime, and without its zone."""
-    return moment.replace(tzinfo=UTC)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 async def add_states(connection: Connection, states: Sequence[State], sources: Mapping[str, Source]) -> int:
