@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     api_requests_per_minute: int = Field(
         600, ge=1, le=1_000_000, description="Requests a minute of one key, to one process; more are answered by 429."
     )
+    api_statuses: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(),
+        description="Device statuses that may be set over HTTP besides the known ones, separated by commas.",
+    )
     webhook_secret: SecretStr | None = Field(
         None, description="What the platform's webhooks carry in `Impilo-Webhook-Secret`; without one none is taken."
     )
@@ -151,7 +155,7 @@ class Settings(BaseSettings):
             raise ValueError("must be a topic of its own: what its headers say is believed")
         return value
 
-    @field_validator("blocked_statuses", mode="before")
+    @field_validator("blocked_statuses", "api_statuses", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return frozenset(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value

@@ -67,6 +67,12 @@ async def devices_now(
     return [], first[0]["total"] if first else 0
 
 
+async def status_was_told(connection: Connection, customer_id: int, status: str) -> bool:
+    """Whether a topic or a file ever told this status of a device that is or was the customer's."""
+    told: bool = await connection.fetchval(sql("status_was_told"), str(customer_id), status)
+    return told
+
+
 async def patients_ever_called(connection: Connection, external_identifier: str) -> list[int]:
     """Patients, whoever's they are, that were ever said to have this external identifier."""
     rows = await connection.fetch(sql("patients_by_external_identifier"), external_identifier)

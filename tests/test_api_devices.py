@@ -166,7 +166,7 @@ async def test_a_change_is_seen_at_once_and_stands_in_the_ledger_as_a_state_of_t
 
 PAIR = {"deviceId": 1, "patientId": 7}
 ONE = {"deviceId": 1}
-REPLACE = {"deviceId": 1, "replacementDeviceId": 2, "status": "defective"}
+REPLACE = {"deviceId": 1, "replacementDeviceId": 2, "status": "decommissioned"}
 HELD = {"currentStatus": "withPatient", "patientId": 7}
 
 
@@ -199,6 +199,8 @@ CASES: list[tuple[dict[str, Any], str, dict[str, Any], tuple[int, str]]] = [
     ({}, "1", {}, (422, "invalid")),
     ({}, "1", {"status": None}, (422, "invalid")),
     ({}, "1", {"status": ""}, (422, "invalid")),
+    ({}, "1", {"status": "Decommisioned"}, (422, "invalid")),
+    (HELD, "replace", REPLACE | {"status": "decomissioned"}, (422, "invalid")),
     ({"customerId": 2}, "1", {"status": "available"}, (404, "device_unknown")),
     ({}, "replace", REPLACE, (409, "not_with_patient")),
     (HELD, "replace", REPLACE | {"replacementDeviceId": 1}, (409, "replaced_by_itself")),
@@ -251,13 +253,13 @@ async def test_a_replacement_takes_and_gives_at_one_instant(api: Api) -> None:
     asked = {
         "deviceIdentifier": "SN-1",
         "replacementDeviceIdentifier": "SN-2",
-        "status": "defective",
+        "status": "decommissioned",
         "note": "cracked",
     }
     status, told = await api.ask("POST", "device/replace", asked)
     assert status == 200
     out, into = told["device"], told["replacement"]
-    assert (out["currentStatus"], out["note"], out["disabledReadings"], out["currentPatient"]) == ("defective", "cracked", True, None)  # fmt: skip
+    assert (out["currentStatus"], out["note"], out["disabledReadings"], out["currentPatient"]) == ("decommissioned", "cracked", True, None)  # fmt: skip
     assert (into["currentStatus"], into["disabledReadings"], into["currentPatient"]) == ("withPatient", False, {"id": 7})  # fmt: skip
     assert (await api.ask("GET", "device/1"), await api.ask("GET", "device/2")) == ((200, out), (200, into))
     instants = await api.fetch(
@@ -265,6 +267,33 @@ async def test_a_replacement_takes_and_gives_at_one_instant(api: Api) -> None:
     )
     assert len(instants) == 1
     assert await api.problem("POST", "device/replace", asked) == (409, "not_with_patient")
+
+
+async def test_a_misspelt_status_never_opens_a_decommissioned_device(api: Api) -> None:
+    """Not even one that differs in case or by a blank, and that the registry's own topics misspelt before."""
+    await api.tell(device(1, currentStatus="decommissioned"), device(2, currentStatus="Decommissioned"))
+    for misspelt in ("Decommisioned", "Decommissioned", "DECOMMISSIONED", " decommissioned", "withpatient", "\u200b"):
+        status, problem = await api.ask("PATCH", "device/1", {"status": misspelt, "note": "?"})
+        assert (status, problem["code"]) == (422, "invalid"), misspelt
+        assert "available, availableAtSite, decommissioned, withPatient" in problem["detail"]
+        assert "READINGS_API_STATUSES" in problem["detail"]
+        assert misspelt.strip() == "decommissioned" or misspelt not in problem["detail"]
+    _, told = await api.ask("GET", "device/1")
+    assert (told["currentStatus"], told["note"]) == ("decommissioned", None)
+
+
+async def test_an_override_may_say_what_topics_and_files_told_of_the_customer_s_devices(api: Api) -> None:
+    """So that it can be taken back. Neither another customer's word counts, nor one that came over HTTP."""
+    await api.tell(device(1, currentStatus="inTransit"), device(2, customer=2, currentStatus="inRepair"))
+    assert (await api.ask("PATCH", "device/1", {"status": "decommissioned"}))[0] == 200
+    assert await api.problem("PATCH", "device/1", {"status": "inRepair"}) == (422, "invalid")
+    assert (await api.ask("PATCH", "device/1", {"status": "inTransit"}))[1]["currentStatus"] == "inTransit"
+    assert await api.problem("PATCH", "device/2", {"status": "inTransit"}, customer=2) == (422, "invalid")
+
+    others = {"api_statuses": frozenset({"defective"})}
+    async with serving(api.settings.model_copy(update=others)) as another:
+        assert (await another.ask("PATCH", "device/1", {"status": "defective"}))[1]["currentStatus"] == "defective"
+    assert await api.problem("PATCH", "device/1", {"status": "defective"}) == (422, "invalid"), "here it is not named"
 
 
 async def test_of_two_hundred_at_once_exactly_one_gets_the_device(api: Api) -> None:

@@ -46,8 +46,8 @@ def everything(own: int, patient: int) -> list[tuple[str, str, Any]]:
         ("GET", "devices?patientId=77", None),
         ("PATCH", "device/11", {"status": "decommissioned"}),
         ("PATCH", "device/11", {"note": "mine"}),
-        ("POST", "device/replace", {"deviceId": 12, "replacementDeviceId": own, "status": "x"}),
-        ("POST", "device/replace", {"deviceId": own + 1, "replacementDeviceId": 11, "status": "x"}),
+        ("POST", "device/replace", {"deviceId": 12, "replacementDeviceId": own, "status": "available"}),
+        ("POST", "device/replace", {"deviceId": own + 1, "replacementDeviceId": 11, "status": "available"}),
     ]
     for named in ({"deviceId": 11}, {"deviceIdentifier": "SN-1 "}):
         asked += [

@@ -23,7 +23,7 @@ def shown(default: object) -> str:
         case None:
             return "none"
         case frozenset():
-            return f"`{','.join(sorted(default))}`"
+            return f"`{','.join(sorted(default))}`" if default else "none"
         case _ if default is PydanticUndefined:
             return "required"
         case _ if hasattr(default, "isoformat"):

@@ -12,7 +12,15 @@ from ingest.http.world import TheWorld
 from schemas.payloads import IdentifierValue
 from schemas.wire import Id, MalformedError, WireModel, broken_rules, parse_object
 
-Status = Annotated[str, Field(min_length=1, max_length=255)]
+Status = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=255,
+        description="One that is known, to the letter: `available`, `availableAtSite`, `withPatient`, `decommissioned`,"
+        " one that the operator has named, or one that topics or files told of a device of yours. Any other is 422.",
+    ),
+]
 Note = Annotated[str, Field(max_length=4_096)]
 
 

@@ -20,6 +20,7 @@ from ingest.http.registry_bodies import (
     listed_device_body,
     patient_body,
 )
+from ingest.http.statuses import check_status
 from ingest.http.world import TheCaller, TheWorld, World
 from sinks.api_keys import Caller
 from sinks.asked import DevicesWanted, devices_now
@@ -201,7 +202,12 @@ async def update_device(
     device_id: IdInPath,
     asked: Annotated[DeviceUpdate, Depends(body_of(DeviceUpdate))],
 ) -> DeviceBody:
-    """Another status, whatever it was, and a note: `decommissioned` refuses readings received from now on."""
+    """Another status, whatever it was, and a note: `decommissioned` refuses readings received from now on.
+
+    A status that is not known is refused: misspelt it would block nothing.
+    """
+    if "status" in asked.model_fields_set:
+        await check_status(world, caller, asked.status)
     named = DeviceNamed.model_validate({"deviceId": device_id})
     return await _change_one(world, caller, named, lambda _: operations.update(asked))
 
@@ -227,6 +233,7 @@ async def replace_device(
 
     The defective one gets the status and the note that are sent, and its readings are disabled.
     """
+    await check_status(world, caller, asked.status)
 
     async def decide(asking: Asking) -> list[Change]:
         defective = await asking.device_named(asked)

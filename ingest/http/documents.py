@@ -42,7 +42,7 @@ _EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "DeviceNamed": _ONE,
     "DeviceAndPatientNamed": _ONE | {"patientId": 7},
     "DeviceUpdate": {"status": "decommissioned", "note": "the cuff leaks"},
-    "Replacement": _ONE | {"replacementDeviceId": 600, "status": "defective", "note": "the cuff leaks"},
+    "Replacement": _ONE | {"replacementDeviceId": 600, "status": "decommissioned", "note": "the cuff leaks"},
     "HeartRate": _TAKEN | {"heartRate": 61},
     "HeartRateVariability": _TAKEN | {"heartRateVariability": 41.5},
     "BloodPressure": _TAKEN | {"systolic": 120, "diastolic": 80, "heartRate": 61},
