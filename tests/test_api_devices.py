@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -15,6 +16,12 @@ PATIENTS = [
     {"patientId": 8, "customerId": 1, "zipCode": None, "externalIdentifier": "mrn-8"},
     {"patientId": 70, "customerId": 2, "zipCode": "85001", "externalIdentifier": "mrn-7"},
 ]
+
+
+PAIR = {"deviceId": 1, "patientId": 7}
+ONE = {"deviceId": 1}
+REPLACE = {"deviceId": 1, "replacementDeviceId": 2, "status": "decommissioned"}
+HELD = {"currentStatus": "withPatient", "patientId": 7}
 
 
 def device(device_id: int, *, customer: int = 1, **says: Any) -> dict[str, Any]:
@@ -125,6 +132,36 @@ async def test_an_external_identifier_of_any_length_is_kept(api: Api) -> None:
     assert (await api.ask("GET", "patient/7"))[1]["externalIdentifier"].endswith("19999")
 
 
+async def test_identifiers_may_hold_what_paths_are_made_of(api: Api) -> None:
+    await api.tell(
+        device(1, deviceIdentifiers=[{"type": "serial", "value": "A/1 #?%"}]),
+        {"patientId": 7, "customerId": 1, "externalIdentifier": "ward 3/bed/2"},
+    )
+    status, told = await api.ask("GET", f"device/validate/{quote('A/1 #?%', safe='')}")
+    assert (status, told["valid"]) == (200, True)
+    assert (await api.ask("GET", "patient/identifier/ward%203%2Fbed%2F2"))[1]["id"] == 7
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "there_are"),
+    [
+        ("PATCH", "device/associate-patient", {**PAIR, "patientID": 8}, "deviceId, deviceIdentifier, patientExternalIdentifier, patientId"),
+        ("PATCH", "device/disable-readings", {"deviceId": 1, "reason": "?"}, "deviceId, deviceIdentifier"),
+        ("PATCH", "device/1", {"note": "x", "disabledReadings": True}, "note, status"),
+        ("POST", "device/replace", {**REPLACE, "notes": "x"}, "deviceId, deviceIdentifier, note, replacementDeviceId, replacementDeviceIdentifier, status"),
+    ],
+)  # fmt: skip
+async def test_a_field_of_no_known_name_is_not_left_out_in_silence(
+    api: Api, method: str, path: str, body: dict[str, Any], there_are: str
+) -> None:
+    """It is told which there are, and not what was sent; nothing is done."""
+    await api.tell(device(1), device(2), *PATIENTS)
+    status, problem = await api.ask(method, path, body)
+    assert (status, problem["code"]) == (422, "invalid")
+    assert problem["detail"] == f"a field of the body has no known name; there are: {there_are}"
+    assert await api.fetch("SELECT FROM sources WHERE source = 'api'") == []
+
+
 async def test_a_change_is_seen_at_once_and_stands_in_the_ledger_as_a_state_of_the_source_api(api: Api) -> None:
     await api.tell(device(1), *PATIENTS)
     status, told = await api.ask("PATCH", "device/associate-patient", {"deviceId": 1, "patientId": 7})
@@ -162,12 +199,6 @@ async def test_a_change_is_seen_at_once_and_stands_in_the_ledger_as_a_state_of_t
         "decommissioned",
         None,
     )
-
-
-PAIR = {"deviceId": 1, "patientId": 7}
-ONE = {"deviceId": 1}
-REPLACE = {"deviceId": 1, "replacementDeviceId": 2, "status": "decommissioned"}
-HELD = {"currentStatus": "withPatient", "patientId": 7}
 
 
 CASES: list[tuple[dict[str, Any], str, dict[str, Any], tuple[int, str]]] = [

@@ -189,6 +189,17 @@ async def test_paths_and_methods_that_are_not_there_are_problems_too(api: Api) -
     assert await api.problem("GET", "devices?status=%00") == (422, "invalid")
 
 
+async def test_what_is_no_id_is_told_what_an_id_is_and_where_identifiers_are_looked_up(api: Api) -> None:
+    for path in ("device/SN-1", "device/-1", "patient/mrn-7", "weight-reading/5.0"):
+        status, problem = await api.ask("GET", path)
+        assert (status, problem["code"]) == (404, "no_such_path"), path
+        assert "an id is a whole number from 1" in problem["detail"]
+        assert "device/validate/" in problem["detail"]
+        assert path.partition("/")[2] not in problem["detail"]
+    status, problem = await api.ask("GET", "devices/1")
+    assert (status, "detail" in problem) == (404, False)
+
+
 async def test_a_fault_of_ours_is_500_and_its_text_is_told_nobody(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

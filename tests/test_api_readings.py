@@ -1,7 +1,7 @@
 """Readings over HTTP: of every kind given and read, foretold by the law, and told as the platform tells them."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -124,6 +124,9 @@ async def test_readings_are_listed_latest_first_by_whom_and_when(api: Api) -> No
     assert await listed("?patientId=8") == ([99], 1)
     assert await listed("?externalIdentifier=mrn-7&size=1") == ([78], 10)
     assert await listed(f"?startTimestamp={taken(3)}&endTimestamp={taken(5)}") == ([64, 63], 2)
+    east = (HOUR_AGO + timedelta(minutes=3)).astimezone(timezone(timedelta(hours=5))).isoformat()
+    assert east.endswith("+05:00"), "not written %2B, it arrives as a blank"
+    assert await listed(f"?startTimestamp={east}&endTimestamp={taken(5)}") == ([64, 63], 2)
     assert await api.problem("GET", "heart-rate-reading?deviceId=3") == (404, "device_unknown")
     assert await api.problem("GET", "heart-rate-reading?startTimestamp=yesterday") == (422, "invalid")
 
@@ -146,6 +149,12 @@ async def test_what_will_be_refused_is_answered_with_the_reason_and_kept_under_i
     await api.becomes("SELECT count(*) FROM rejections", len(cases))
     rows = await api.fetch("SELECT reason::text, source_partition, source_offset FROM rejections ORDER BY 3")
     assert [tuple(row) for row in rows] == foretold
+
+
+async def test_of_a_reading_unknown_fields_are_ignored_as_in_any_message(api: Api) -> None:
+    await api.tell(device(1), *PATIENTS, ago=timedelta(days=1))
+    given = {"readingTimestamp": taken(), "heartRate": 61, "deviceId": 1, "firmware": "1.2"}
+    assert (await api.ask("POST", "heart-rate-reading", given))[0] == 202
 
 
 async def test_what_is_no_reading_of_the_customer_s_never_reaches_the_log(api: Api) -> None:

@@ -25,6 +25,10 @@ A change counts from now on, and is seen at once; readings that it touches are j
 request is told as `application/problem+json`: `code` for programs, `title` and `todo` for people. What belongs to
 another customer is as if it were not there: 404.
 """
+_NO_ID: Final = (
+    "an id is a whole number from 1 to 9223372036854775807; what has another identifier is looked up by"
+    " GET device/validate/{deviceIdentifier} or GET patient/identifier/{identifier}"
+)
 _PROBLEM_OF: Final = {404: Problem.NO_SUCH_PATH, 405: Problem.METHOD_NOT_ALLOWED}
 
 
@@ -89,7 +93,8 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     problem = _PROBLEM_OF.get(error.status_code, Problem.FAULT)
     headers = dict(error.headers or {})
+    allowed = next((allowed for path, allowed in request.app.state.methods if path.fullmatch(request.url.path)), "")
+    detail = _NO_ID if problem is Problem.NO_SUCH_PATH and allowed else None  # such paths there are, but for the id
     if problem is Problem.METHOD_NOT_ALLOWED:  # the framework tells those of one operation, and a path may have several
-        allowed = next((allowed for path, allowed in request.app.state.methods if path.fullmatch(request.url.path)), "")
         headers["Allow"] = allowed or headers.get("Allow", "")
-    return answer(ProblemError(problem, headers=headers))
+    return answer(ProblemError(problem, detail, headers=headers))

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Request
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from ingest.http.problems import Problem, ProblemError
@@ -24,7 +24,16 @@ Status = Annotated[
 Note = Annotated[str, Field(max_length=4_096)]
 
 
-class DeviceNamed(WireModel):
+class Asked(WireModel):
+    """What a person or a program asks for: a field of no known name is refused, since `notes` would be no note.
+
+    Readings and webhooks are messages, of which unknown fields are ignored.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class DeviceNamed(Asked):
     """A device by its id, by one of its identifiers, or by both."""
 
     device_id: Id | None = None
@@ -52,7 +61,7 @@ class DeviceAndPatientNamed(DeviceNamed):
         return self
 
 
-class DeviceUpdate(WireModel):
+class DeviceUpdate(Asked):
     """The override: another status, another note. What is absent stays; a note of null takes it away."""
 
     status: Status = Field(None, validate_default=False)  # type: ignore[assignment]  # absent, and never null
@@ -83,7 +92,7 @@ class Replacement(DeviceNamed):
         return self
 
 
-ALTERNATIVES: Final[dict[type[WireModel], list[tuple[str, ...]]]] = {
+ALTERNATIVES: Final[dict[type[Asked], list[tuple[str, ...]]]] = {
     DeviceNamed: [("deviceId", "deviceIdentifier")],
     DeviceAndPatientNamed: [("deviceId", "deviceIdentifier"), ("patientId", "patientExternalIdentifier")],
     DeviceUpdate: [("status", "note")],
@@ -91,20 +100,25 @@ ALTERNATIVES: Final[dict[type[WireModel], list[tuple[str, ...]]]] = {
 }
 """Of each group of fields at least one is needed: what the validators above say, for the OpenAPI document."""
 
-Model = TypeVar("Model", bound=WireModel)
+Model = TypeVar("Model", bound=Asked)
 
 
 def body_of(model: type[Model]) -> Callable[..., Awaitable[Model]]:
     """A dependency: the body as that model.
 
-    :raises ProblemError: when it is none; no value of it is told.
+    :raises ProblemError: when it is none; no value of it is told, nor a name that we do not know.
     """
+    names = ", ".join(sorted(field.alias or name for name, field in model.model_fields.items()))
 
     async def body(request: Request, world: TheWorld) -> Model:
         try:
             return model.model_validate(object_in(await json_body(request), world.law.max_depth))
         except ValidationError as error:
-            raise ProblemError(Problem.INVALID, broken_rules(error)) from None
+            if any(fault["type"] == "extra_forbidden" for fault in error.errors(include_input=False)):
+                told = f"a field of the body has no known name; there are: {names}"
+            else:
+                told = broken_rules(error)
+            raise ProblemError(Problem.INVALID, told) from None
 
     return body
 

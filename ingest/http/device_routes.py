@@ -46,7 +46,7 @@ async def fetch_device(world: TheWorld, caller: TheCaller, device_id: IdInPath) 
         return device_body(await (await _asking(world, caller, connection)).device(device_id))
 
 
-@router.get("/device/validate/{device_identifier}", tags=["devices"], summary="Validate an identifier")
+@router.get("/device/validate/{device_identifier:path}", tags=["devices"], summary="Validate an identifier")
 async def validate_device(world: TheWorld, caller: TheCaller, device_identifier: TextInPath) -> Validated:
     """Whether a device of the customer's has this serial number, IMEI or other identifier."""
     async with world.connections.looking() as connection:
@@ -91,7 +91,7 @@ async def fetch_patient(world: TheWorld, caller: TheCaller, patient_id: IdInPath
 
 
 @router.get(
-    "/patient/identifier/{identifier}",
+    "/patient/identifier/{identifier:path}",
     tags=["patients"],
     summary="Fetch a patient by external identifier",
     responses=_OF_A_PATIENT,

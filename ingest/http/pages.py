@@ -1,10 +1,12 @@
 """Pages as the platform cuts them: `page` from 1, `size` of 15 unless asked, at most 250."""
 
+import re
 from typing import Annotated, Final, Generic, NamedTuple, TypeVar
 
 from fastapi import Depends, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
+from schemas.wire import Instant
 from sinks.asked import Window
 
 DEFAULT_SIZE: Final = 15
@@ -18,6 +20,16 @@ IdInPath = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
 IdInQuery = Annotated[int | None, Query(ge=1, le=_LARGEST_ID)]
 TextInPath = Annotated[str, Path(min_length=1, max_length=255, pattern=_TEXT)]
 TextInQuery = Annotated[str | None, Query(min_length=1, max_length=255, pattern=_TEXT)]
+
+
+def _with_its_plus(value: str) -> str:
+    """A `+` that a client did not write as %2B arrives as a blank; between time and offset it can be nothing else."""
+    return re.sub(r" (?=\d\d:\d\d$)", "+", value)
+
+
+InstantInQuery = Annotated[
+    Annotated[Instant, BeforeValidator(_with_its_plus)] | None, Query(description="RFC 3339 with seconds and zone.")
+]
 
 Item = TypeVar("Item")
 

@@ -10,7 +10,7 @@ from ingest.http.bodies import any_json_body, object_in
 from ingest.http.documents import asks, problems
 from ingest.http.foresight import foreseen, key_of
 from ingest.http.known import Asking, now
-from ingest.http.pages import IdInPath, IdInQuery, Page, TextInQuery, ThePage
+from ingest.http.pages import IdInPath, IdInQuery, InstantInQuery, Page, TextInQuery, ThePage
 from ingest.http.problems import Problem, ProblemError
 from ingest.http.publisher import Outgoing
 from ingest.http.reading_bodies import BODIES, Placed, ReadingBody, reading_body
@@ -20,7 +20,6 @@ from schemas.judgement import Rejected
 from schemas.kinds import Kind
 from schemas.payloads import PAYLOADS
 from schemas.reading import Reading
-from schemas.wire import Instant
 from sinks.api_keys import Caller
 from sinks.asked import ReadingsWanted, page_of_readings, reading_by_id
 
@@ -48,8 +47,8 @@ def _offer(kind: Kind) -> None:
         deviceIdentifier: TextInQuery = None,  # noqa: N803 - the platform's names
         patientId: IdInQuery = None,  # noqa: N803 - the same
         externalIdentifier: TextInQuery = None,  # noqa: N803 - the same
-        startTimestamp: Instant | None = None,  # noqa: N803 - the same
-        endTimestamp: Instant | None = None,  # noqa: N803 - the same
+        startTimestamp: InstantInQuery = None,  # noqa: N803 - the same
+        endTimestamp: InstantInQuery = None,  # noqa: N803 - the same
     ) -> Any:
         async with world.connections.looking() as connection:
             asking = Asking(connection, caller.customer_id, await now(connection), world.law, world.zones)
