@@ -157,6 +157,42 @@ async def test_of_a_reading_unknown_fields_are_ignored_as_in_any_message(api: Ap
     assert (await api.ask("POST", "heart-rate-reading", given))[0] == 202
 
 
+async def test_what_rule_9_will_set_aside_is_answered_so_and_not_by_202(api: Api) -> None:
+    """By a device and without one; a reading whose receipt is unknown gives way, and that is foretold as well."""
+    await api.tell(device(1), device(2), *PATIENTS, ago=timedelta(days=1))
+    foretold = []
+    for named in ({"deviceId": 1}, {"patientId": 7}):
+        given = {"readingTimestamp": taken(), "heartRate": 61, **named}
+        assert (await api.ask("POST", "heart-rate-reading", given))[0] == 202
+        await api.becomes("SELECT count(*) FROM readings", len(foretold) // 2 + 1)
+        for says, reason in (({"id": 9}, "duplicate"), ({"heartRate": 62}, "conflicting_duplicate")):
+            status, problem = await api.ask("POST", "heart-rate-reading", given | says)
+            assert (status, problem["code"], problem.get("reason")) == (409, "reading_refused", reason)
+            foretold.append((reason, problem["place"]["offset"]))
+    await api.becomes("SELECT count(*) FROM rejections", len(foretold))
+    rows = await api.fetch("SELECT reason::text, source_offset FROM rejections ORDER BY 2")
+    assert [tuple(row) for row in rows] == foretold
+
+    await api.fetch("UPDATE readings SET received_at = NULL WHERE device_id = 1 RETURNING 1")
+    status, told = await api.ask(
+        "POST", "heart-rate-reading", {"readingTimestamp": taken(), "heartRate": 62, "deviceId": 1}
+    )
+    assert (status, told["heartRate"]) == (202, 62)
+    await api.becomes("SELECT heart_rate_bpm FROM readings WHERE device_id = 1", 62)
+    other_kind = {"readingTimestamp": taken(), "weight": 180.5, "deviceId": 1}
+    assert (await api.ask("POST", "weight-reading", other_kind))[0] == 202
+
+
+async def test_what_a_former_customer_s_device_measured_is_not_told_the_next(api: Api) -> None:
+    """Not even whether it measured at that moment."""
+    await api.tell(device(1), ago=timedelta(days=1))
+    given = {"readingTimestamp": taken(), "heartRate": 61, "deviceId": 1}
+    assert (await api.ask("POST", "heart-rate-reading", given))[0] == 202
+    await api.becomes("SELECT count(*) FROM readings", 1)
+    await api.tell({"deviceId": 1, "customerId": 2}, ago=timedelta(0))
+    assert (await api.ask("POST", "heart-rate-reading", given, customer=2))[0] == 202
+
+
 async def test_what_is_no_reading_of_the_customer_s_never_reaches_the_log(api: Api) -> None:
     await api.tell(device(1), *PATIENTS, ago=timedelta(days=1))
     bodies: list[tuple[dict[str, Any], tuple[int, str]]] = [

@@ -3,20 +3,25 @@
 from collections.abc import Iterable
 
 from enrich.judge import judge
+from enrich.rank import rank, set_aside
 from enrich.registry import Registry
 from ingest.http.known import Asking
 from ingest.http.problems import Problem, ProblemError
-from schemas.judgement import Accepted, Judgement
+from schemas.judgement import Accepted, Entry, Judgement
 from schemas.reading import Reading
 from schemas.record import Place, Record
 from schemas.states import About, State
+from schemas.wire import LATEST_INSTANT
+from sinks.readings import standing_readings
 from sinks.told import owners_of, states_of
 
 _PLACE = Place("api", 0, 0)  # of no account: what is judged here is not stored
 
 
 async def foreseen(asking: Asking, reading: Reading, value: bytes) -> Judgement:
-    """The judgement by rules 1 to 8 of a record that is received at this moment. Rule 9 is not asked.
+    """The judgement of a record that is received at this moment: rules 1 to 8, and rule 9 beside what is stored by now.
+
+    What waits in the log to be stored is not seen, nor a reading of another customer, which had the device before.
 
     :raises ProblemError: when the reading names a device or a patient that the customer does not have.
     """
@@ -34,7 +39,8 @@ async def foreseen(asking: Asking, reading: Reading, value: bytes) -> Judgement:
     states += await _patient_states(asking, [one for one in patients if one is not None])
     registry = Registry(asking.zones)
     registry.learn(states, owned, version=0)
-    return judge(Record(_PLACE, asking.at, value), first_seen=asking.at, registry=registry, law=asking.law)
+    judgement = judge(Record(_PLACE, asking.at, value), first_seen=asking.at, registry=registry, law=asking.law)
+    return await _beside_what_stands(asking, judgement) if isinstance(judgement, Accepted) else judgement
 
 
 def key_of(judgement: Judgement, reading: Reading) -> bytes | None:
@@ -43,6 +49,15 @@ def key_of(judgement: Judgement, reading: Reading) -> bytes | None:
     patient_id = judgement.patient_id if isinstance(judgement, Accepted) else reading.patient_id_named
     subject = device_id or patient_id
     return None if subject is None else str(subject).encode()
+
+
+async def _beside_what_stands(asking: Asking, accepted: Accepted) -> Judgement:
+    """Rule 9, of a reading that is received after whatever stands; one whose receipt is unknown gives way to it."""
+    stands = (await standing_readings(asking.connection, [accepted.key])).by_key.get(accepted.key)
+    newcomer = Entry(_PLACE, LATEST_INSTANT, accepted)
+    if stands is None or stands.judgement.customer_id != asking.customer_id or rank(newcomer) < rank(stands):
+        return accepted
+    return set_aside(newcomer, stands).judgement
 
 
 async def _patient_states(asking: Asking, patient_ids: Iterable[int]) -> list[State]:

@@ -123,7 +123,8 @@ _TOLD: Final = {
     Problem.READING_REFUSED: Told(
         409,
         "The reading will be refused; `reason` says why.",
-        "Nothing: the record is kept among the rejections. Mend the reason, and later readings are taken.",
+        "Nothing: the record is kept among the rejections. A duplicate is stored already; mend any other reason, and"
+        " later readings are taken.",
     ),
     Problem.BODY_TOO_LARGE: Told(413, "The body is too large.", "Send less; see READINGS_API_MAX_BODY_BYTES."),
     Problem.NOT_JSON: Told(415, "The body is not said to be JSON.", "Send Content-Type: application/json."),

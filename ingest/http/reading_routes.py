@@ -76,7 +76,8 @@ def _offer(kind: Kind) -> None:
         operation_id=f"give_{kind}",
         summary=f"Record a {words} reading",
         description="It is given to the raw topic; the answer comes when the broker has it, and says what is to be"
-        " stored. 409 where it will be refused: it is in the topic all the same, and kept among the rejections.",
+        " stored. 409 where it will be refused or is there already: it is in the topic all the same, and kept among the"
+        " rejections.",
         responses=_NAMED | problems(Problem.READING_REFUSED),
         openapi_extra=asks(PAYLOADS[f"reading.{kind}"].model),
     )
