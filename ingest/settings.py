@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     api_host: str = Field("127.0.0.1", min_length=1, description="Where `readings serve` listens.")
     api_port: int = Field(8080, ge=0, le=65_535, description="Its port; 0 takes a free one and logs it.")
     api_connections: int = Field(10, ge=1, le=1_000, description="Most connections of it to the database.")
+    api_connect_timeout_s: float = Field(
+        5, gt=0, le=3_600, description="How long the database may take to begin with a request; then it is 503."
+    )
     api_max_body_bytes: int = Field(524_288, ge=1_024, le=67_108_864, description="Largest body of a request.")
     api_receive_timeout_s: float = Field(
         10, gt=0, le=3_600, description="How long a client may take over the head of a request, and over its body."

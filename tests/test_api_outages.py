@@ -2,9 +2,11 @@
 
 import asyncio
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -118,6 +120,89 @@ async def test_while_the_database_is_away_it_answers_503_and_then_goes_on(
         while (await api.ask("PATCH", "device/1", {"note": "y"}))[0] != 200:
             await asyncio.sleep(0.1)
     assert (await api.ask("GET", "device/1"))[1]["note"] == "y"
+
+
+class Line:
+    """A way to the database that can be cut: nothing gets through then, and neither side is told."""
+
+    def __init__(self, url: str) -> None:
+        self._to = urlsplit(url)
+        self._through = asyncio.Event()
+        self._through.set()
+        self._passing: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> "Line":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = self._to._replace(netloc=f"{self._to.username}@127.0.0.1:{port}").geturl()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.mend()
+        self._server.close()
+        for task in self._passing:
+            task.cancel()
+        await asyncio.gather(*self._passing, return_exceptions=True)
+
+    def cut(self) -> None:
+        self._through.clear()
+
+    def mend(self) -> None:
+        self._through.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(self._to.hostname, self._to.port)
+        for one, other in ((reader, back), (there, writer)):
+            task = asyncio.create_task(self._pass_on(one, other))
+            self._passing.add(task)
+            task.add_done_callback(self._passing.discard)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while said := await reader.read(65_536):
+                await self._through.wait()
+                writer.write(said)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+
+async def test_a_database_that_does_not_answer_is_503_soon_and_a_slow_answer_is_waited_for(
+    migrated: str, broker: Broker, make_topics: MakeTopics
+) -> None:
+    """Whether connections are open or not, and however many requests wait for their turn."""
+    names = await make_topics(raw=1, devices=1, patients=1)
+    async with Line(migrated) as line:
+        settings = await settings_of(
+            line.url, broker, names, api_connect_timeout_s=0.5, api_timeout_s=60, database_timeout_s=60,
+            api_connections=2,
+        )  # fmt: skip
+        async with serving(settings) as api:
+            await api.tell(device(1), *PATIENTS)
+            assert (await api.ask("GET", "device/1"))[0] == 200
+            line.cut()
+            for _ in range(2):
+                began = time.monotonic()
+                answers = await asyncio.gather(*(api.problem("GET", "device/1") for _ in range(12)))
+                assert set(answers) == {(503, "away")}
+                assert time.monotonic() - began < 10
+            line.mend()
+            async with asyncio.timeout(30):
+                while (await api.ask("GET", "device/1"))[0] != 200:
+                    await asyncio.sleep(0.1)
+
+            connection = await asyncpg.connect(migrated)
+            try:
+                async with connection.transaction():
+                    await connection.execute("SELECT pg_advisory_xact_lock(7205759403792794)")
+                    waits = asyncio.create_task(api.ask("PATCH", "device/1", {"note": "late"}))
+                    await asyncio.sleep(1.5)
+                    assert not waits.done()
+                assert (await waits)[0] == 200
+            finally:
+                await connection.close()
 
 
 async def test_a_change_that_waits_for_the_registry_longer_than_a_request_may_is_503_and_not_done(api: Api) -> None:

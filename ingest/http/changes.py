@@ -44,7 +44,7 @@ async def change_devices(world: World, caller: Caller, decide: Decide) -> list[D
     """
 
     async def once() -> list[Device]:
-        async with world.connections.one() as database, database.transaction() as connection:
+        async with world.connections.transaction() as connection:
             await decide(await _asking(world, caller, connection))
             await have_registry_alone(connection)
             asking = await _asking(world, caller, connection)

@@ -101,7 +101,7 @@ async def _states(world: World, event: dict[str, Any]) -> list[Outgoing]:
         return [_state(world, event, message, at) for message in told]
     if not told:
         return []
-    async with world.connections.one() as database, database.transaction() as connection:
+    async with world.connections.transaction() as connection:
         return [
             _state(world, event, message, await first_receipt(connection, _one_form(event, message)))
             for message in told
