@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -271,6 +272,24 @@ async def test_each_precondition_s_failure_is_told_apart_and_changes_nothing(api
         assert await api.problem(method, path, of_case(number, body)) == problem, (says, operation, body)
     assert await api.fetch("SELECT * FROM devices ORDER BY 1") == before
     assert await api.fetch("SELECT FROM sources WHERE source = 'api'") == []
+
+
+async def test_what_a_webhook_did_to_an_association_can_be_brought_to_an_end(api: Api) -> None:
+    """It says whose a device is and nothing of its status, which is left behind."""
+    removed = {"deviceId": 1, "patientId": None}
+    await api.tell(device(1, currentStatus="withPatient", patientId=7), device(2), *PATIENTS)
+    await api.tell(removed, {"deviceId": 2, "patientId": 7}, ago=timedelta(minutes=1))
+    assert await api.problem("PATCH", "device/associate-patient", PAIR) == (409, "not_available_at_site")
+    status, told = await api.ask("PATCH", "device/disassociate-patient", PAIR)
+    assert (status, told["currentStatus"], told["currentPatient"]) == (200, "availableAtSite", None)
+    assert (await api.ask("PATCH", "device/associate-patient", {**PAIR, "patientId": 8}))[0] == 200
+
+    another = {"deviceId": 2, "patientId": 8}
+    assert await api.problem("PATCH", "device/associate-patient", another) == (409, "with_another_patient")
+    assert await api.problem("PATCH", "device/disassociate-patient", {**PAIR, "deviceId": 2}) == (409, "not_with_patient")  # fmt: skip
+    status, told = await api.ask("PATCH", "device/associate-patient", {**PAIR, "deviceId": 2})
+    assert (status, told["currentStatus"], told["currentPatient"]) == (200, "withPatient", {"id": 7})
+    assert (await api.ask("PATCH", "device/disassociate-patient", {**PAIR, "deviceId": 2}))[0] == 200
 
 
 async def test_enabling_readings_never_puts_a_decommissioned_device_back_into_use(api: Api) -> None:

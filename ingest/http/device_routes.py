@@ -137,7 +137,7 @@ async def _change_with_patient(
     "/device/associate-patient",
     tags=["devices"],
     summary="Associate a device with a patient",
-    responses=_OF_AN_ASSOCIATION | problems(Problem.NOT_AVAILABLE_AT_SITE),
+    responses=_OF_AN_ASSOCIATION | problems(Problem.NOT_AVAILABLE_AT_SITE, Problem.WITH_ANOTHER_PATIENT),
     openapi_extra=asks(DeviceAndPatientNamed),
 )
 async def associate_patient(
@@ -223,6 +223,7 @@ async def update_device(
         Problem.NOT_WITH_PATIENT,
         Problem.NOT_AT_CUSTOMER_SITE,
         Problem.NOT_AVAILABLE_AT_SITE,
+        Problem.WITH_ANOTHER_PATIENT,
     ),
     openapi_extra=asks(Replacement),
 )

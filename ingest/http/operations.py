@@ -21,17 +21,24 @@ OfDeviceAndPatient = Callable[[Device, Patient], Says]
 
 
 def associate(device: Device, patient: Patient) -> Says:
-    """The patient gets the device."""
+    """The patient gets the device; one that a webhook has given a patient already is not taken from them."""
     _at_a_site_of_the_customer(device)
     if device.fields["currentStatus"] != AVAILABLE_AT_SITE:
         raise ProblemError(Problem.NOT_AVAILABLE_AT_SITE)
+    if device.fields["patientId"] not in (None, patient.patient_id):
+        raise ProblemError(Problem.WITH_ANOTHER_PATIENT, "its status says that it is available, but it has a patient")
     return {"currentStatus": WITH_PATIENT, "patientId": patient.patient_id}
 
 
 def disassociate(device: Device, patient: Patient) -> Says:
-    """The patient gives the device back."""
+    """The patient gives the device back.
+
+    Webhooks tell of an association and never of a status: a device that one has taken from its patient is `withPatient`
+    and has none. Whoever is named, this brings its status after.
+    """
     _at_a_site_of_the_customer(device)
-    if device.fields["patientId"] != patient.patient_id:
+    nobody_s = device.fields["patientId"] is None and device.fields["currentStatus"] == WITH_PATIENT
+    if device.fields["patientId"] != patient.patient_id and not nobody_s:
         raise ProblemError(Problem.WITH_ANOTHER_PATIENT)
     if device.fields["currentStatus"] != WITH_PATIENT:
         raise ProblemError(Problem.NOT_WITH_PATIENT)

@@ -104,10 +104,14 @@ _TOLD: Final = {
         409, "The device's status is not availableAtSite.", "Disassociate it, or set its status: PATCH device/{id}."
     ),
     Problem.NOT_WITH_PATIENT: Told(
-        409, "The device's status is not withPatient.", "Associate it first, or set its status: PATCH device/{id}."
+        409,
+        "The device's status is not withPatient.",
+        "See GET device/{id}: associate it, or set its status: PATCH device/{id}.",
     ),
     Problem.WITH_ANOTHER_PATIENT: Told(
-        409, "The device is not associated with that patient.", "See whose it is: GET device/{id}."
+        409,
+        "The device is not associated with that patient.",
+        "See whose it is: GET device/{id}. To give it to another: disassociate it first, its status being withPatient.",
     ),
     Problem.READINGS_DISABLED_ALREADY: Told(
         409, "The device's readings are disabled already.", "Nothing: it is as you ask."
