@@ -52,8 +52,8 @@ async def asked(api: Api, tmp_path: Path, *options: str) -> str:
 
 
 async def test_schemathesis_finds_nothing(api: Api, tmp_path: Path) -> None:
-    """A few requests of each operation; the many are for the thorough."""
-    said = await asked(api, tmp_path, "--phases", "examples,fuzzing", "--max-examples", "3")
+    """The examples of each operation; whatever else the document lets one ask is for the thorough."""
+    said = await asked(api, tmp_path, "--phases", "examples")
     operations = 3 * len(Kind) + 12
     assert f"{operations} selected / {operations} total" in said, said
 

@@ -139,6 +139,15 @@ async def test_headers_that_do_not_end_are_408_and_silence_is_cut_off(api: Api) 
         assert RECEIVE_S <= time.monotonic() - began < RECEIVE_S + 10
 
 
+@pytest.mark.thorough
+async def test_a_connection_that_was_of_use_stays_open_for_longer_than_a_proxy_would_keep_it(api: Api) -> None:
+    async with line(api) as (reader, writer):
+        for wait_s in (0, 65):
+            await asyncio.sleep(wait_s)
+            writer.write(head(api, 12) + b'{"note":"x"}')
+            assert await answered(reader) == (200, None)
+
+
 async def test_what_is_no_http_is_400(api: Api) -> None:
     for junk in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET\r\n\r\n", head(api, -5), head(api, "five")):
         assert (await sent(api, junk + b"\r\n\r\n"))[0] == 400

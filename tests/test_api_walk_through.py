@@ -161,6 +161,7 @@ async def test_the_walk_through_of_the_device_guide(world: World) -> None:
     assert "device 599" in out
 
 
+@pytest.mark.thorough
 async def test_told_to_stop_it_answers_what_is_in_hand_and_takes_nothing_more(world: World) -> None:
     """SIGTERM: exit 0, within the time, and every reading that was answered by 202 is in the log."""
     await world.ask("PATCH", "device/associate-patient", {"deviceId": 599, "patientId": 7})

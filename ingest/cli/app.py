@@ -15,6 +15,7 @@ from enrich.offsets import tzdb_version
 from enrich.zones import table_zones
 from ingest.cli.backfill import backfill_paths
 from ingest.cli.demo import demo
+from ingest.cli.last_words import last_words
 from ingest.cli.ledger import explain_one, verify_all
 from ingest.cli.registry import registry_app
 from ingest.cli.rejections import rejections_app
@@ -161,11 +162,8 @@ def consume(
         stop = asyncio.Event()
         code = stop_on_signals(stop)
         consumer = Consumer(settings, zones_of(settings.uszipcode_database), stop)
-        try:
+        with last_words(settings):
             await consumer.run(until_caught_up=until_caught_up, accept_bad_input=accept_bad_input)
-        except (SinkError, StopLineError, SettingsError) as error:
-            log.critical("ended", why=str(error))  # for whoever reads the log and not the last line
-            raise
         log.info("stopped")
         return code()
 

@@ -9,14 +9,14 @@ from typing import Annotated, Any, Final, TypeVar
 import structlog
 import typer
 
+from ingest.cli.last_words import last_words
 from ingest.cli.signals import stop_on_signals
 from ingest.logs import set_up_logs
 from ingest.ready import ready_database
-from ingest.settings import Settings, SettingsError, load
+from ingest.settings import Settings, load
 from ingest.zip_zones import zones_of
 from sinks.api_keys import ApiKey, all_keys, create_key, revoke_key
 from sinks.database import Connection
-from sinks.errors import SinkError
 
 log = structlog.get_logger(__name__)
 
@@ -48,11 +48,8 @@ def serve() -> None:
     async def run() -> int:
         stop = asyncio.Event()
         code = stop_on_signals(stop)
-        try:
+        with last_words(settings):
             await Service(settings, zones_of(settings.uszipcode_database), stop).run()
-        except (SinkError, SettingsError) as error:
-            log.critical("ended", why=str(error))  # for whoever reads the log and not the last line
-            raise
         log.info("stopped")
         return code()
 
@@ -72,6 +69,8 @@ def create(
     """Make a key for a customer, and show it: now and never again, since only its hash is kept.
 
     It goes into the header Impilo-API-Key. Several keys may hold at once, so that one can be exchanged for the next.
+    The key alone is on stdout, as in: readings keys create --customer 1 > key; what a person wants to know beside it is
+    on stderr. With --json all of it is on stdout.
     """
 
     async def make(connection: Connection) -> tuple[ApiKey, str]:
@@ -81,8 +80,10 @@ def create(
     if as_json:
         typer.echo(json.dumps(_as_json(made) | {"key": key}))
     else:
+        whose = f"key {made.key_id} of customer {customer}" + (f" ({name})" if name else "")
+        typer.echo(f"{whose}, holds until {made.expires_at:%Y-%m-%d}", err=True)
+        typer.echo("shown now and never again; it goes into the header Impilo-API-Key:", err=True)
         typer.echo(key)
-        typer.echo(f"key {made.key_id} of customer {customer}, until {made.expires_at:%Y-%m-%d}", err=True)
 
 
 @keys_app.command("list")

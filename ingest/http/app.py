@@ -32,6 +32,9 @@ _NO_ID: Final = (
 _PROBLEM_OF: Final = {404: Problem.NO_SUCH_PATH, 405: Problem.METHOD_NOT_ALLOWED}
 
 
+_document: Final[dict[str, Any]] = {}
+
+
 def application(world: World) -> FastAPI:
     """The application of one process. Its pages need nothing from elsewhere."""
     app = FastAPIOffline(
@@ -56,12 +59,12 @@ def application(world: World) -> FastAPI:
     of_the_framework = app.openapi
 
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = completed(of_the_framework())
-        return app.openapi_schema
+        if not _document:  # it takes a second, and is the same for every application of a process
+            _document.update(completed(of_the_framework()))
+        return _document
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
-    app.state.methods = methods_of(app.openapi())  # made now: it takes a second, which nobody is to wait for
+    app.state.methods = methods_of(app.openapi())  # made now: nobody is to wait for it
 
     @app.get("/openapi.yaml", include_in_schema=False)
     async def openapi_yaml() -> Response:

@@ -14,6 +14,8 @@ from ingest.settings import Settings
 from sinks.errors import OperatorError
 
 _MOST_CONNECTIONS = 1_000
+_KEEP_ALIVE_S = 75
+"""Longer than most proxies keep a connection open, 60 s: else they would send a request on one that we are closing."""
 
 
 def listening_socket(settings: Settings) -> socket.socket:
@@ -56,6 +58,7 @@ def server_of(app: ASGIApp, settings: Settings) -> Server:
         access_log=False,  # a path may hold an identifier
         server_header=False,
         limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.shutdown_timeout_s) or 1,
     )
     return Server(config)
