@@ -220,6 +220,23 @@ async def test_a_change_that_waits_for_the_registry_longer_than_a_request_may_is
     assert (await api.ask("GET", "device/1"))[1]["note"] is None
 
 
+async def test_a_list_that_takes_too_long_is_told_to_ask_for_less_and_not_to_ask_again(api: Api) -> None:
+    """And the database is not left to work at it."""
+    connection = await asyncpg.connect(api.settings.database_url.get_secret_value())
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE readings")
+            answer = await api.anonymous.get("/api/v3/weight-reading", headers={"Impilo-API-Key": api.keys[1]})
+            assert (answer.status_code, answer.json()["code"]) == (503, "too_slow")
+            assert "Retry-After" not in answer.headers
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            await api.becomes(waiting, 0)
+    finally:
+        await connection.close()
+
+
 async def test_an_operator_s_mistake_stops_it_with_one_clear_line(
     migrated: str, broker: Broker, make_topics: MakeTopics
 ) -> None:

@@ -28,7 +28,7 @@ _PROBLEM: Final = {
         "reason": {"type": "string", "description": "Of a refused reading: why, as in `rejections.reason`."},
     },
 }
-_OF_EVERY_REQUEST: Final = (Problem.METHOD_NOT_ALLOWED, Problem.FAULT, Problem.AWAY)
+_OF_EVERY_REQUEST: Final = (Problem.METHOD_NOT_ALLOWED, Problem.FAULT, Problem.AWAY, Problem.TOO_SLOW)
 _OF_EVERY_CALLER: Final = (Problem.KEY_MISSING, Problem.KEY_UNKNOWN, Problem.KEY_EXPIRED, Problem.TOO_MANY_REQUESTS)
 _OF_EVERY_BODY: Final = (Problem.BODY_MALFORMED, Problem.BODY_TOO_SLOW, Problem.BODY_TOO_LARGE, Problem.NOT_JSON)
 

@@ -90,7 +90,8 @@ class Door:
                 await self._inside(scope, receive, noticed)
         except Exception as error:  # noqa: BLE001 - a bug too is answered, and told without its text
             if not began:  # else it was told inside, and comes on only for those who would tell its text
-                await answer(problem_of(error))(scope, receive, send)
+                slow = isinstance(error, TimeoutError) and scope["method"] == "GET"  # it would be as slow again
+                await answer(ProblemError(Problem.TOO_SLOW) if slow else problem_of(error))(scope, receive, send)
 
 
 def problem_of(error: Exception) -> ProblemError:

@@ -42,6 +42,7 @@ class Problem(StrEnum):
     TOO_MANY_REQUESTS = "too_many_requests"
     FAULT = "fault"
     AWAY = "away"
+    TOO_SLOW = "too_slow"
 
     @property
     def told(self) -> "Told":
@@ -144,6 +145,11 @@ _TOLD: Final = {
         "The database or the broker is away, or too slow.",
         "Ask again; a change may have been done all the same, so look first. A reading sent twice is stored once.",
     ),
+    Problem.TOO_SLOW: Told(
+        503,
+        "What is asked for takes longer than an answer may.",
+        "Ask for less: for one device or patient, or from startTimestamp on. See READINGS_API_TIMEOUT_S.",
+    ),
 }
 
 
@@ -170,7 +176,7 @@ def answer(error: ProblemError) -> JSONResponse:
     told = error.problem.told
     detail = {} if error.detail is None else {"detail": error.detail}
     headers = dict(error.headers or {})
-    if told.status == 503:  # noqa: PLR2004 - a status
+    if error.problem is Problem.AWAY:
         headers.setdefault("Retry-After", str(AWAY_RETRY_AFTER_S))
     if told.status == 401:  # noqa: PLR2004 - HTTP's own number
         headers.setdefault("WWW-Authenticate", "ApiKey")

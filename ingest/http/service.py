@@ -1,6 +1,7 @@
 """`readings serve`: the server, and what watches whether it can serve, until told to stop."""
 
 import asyncio
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Final
 
@@ -28,6 +29,7 @@ from sinks.migrate import check_schema
 log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S: Final = 5.0
+_LOOK_ENDS_WITHIN_S: Final = 1.0
 
 
 class Service:
@@ -76,12 +78,15 @@ class Service:
                 app = Door(application(self._world), settings, self._world.metrics)
                 server = server_of(app, settings)
                 async with asyncio.TaskGroup() as tasks:
-                    looking = [tasks.create_task(look) for look in (self._beat(), self._database(), self._broker())]
+                    beating = tasks.create_task(self._beat())
+                    looking = [tasks.create_task(look) for look in (self._database(), self._broker())]
                     serving = tasks.create_task(server.serve([listening]))
                     await self._stop.wait()
                     server.should_exit = True
                     await serving
-                    for task in looking:
+                    # Cut off in the middle of a handshake, the broker's client would leave its connection open.
+                    await asyncio.wait(looking, timeout=_LOOK_ENDS_WITHIN_S)
+                    for task in (beating, *looking):
                         task.cancel()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
@@ -89,6 +94,11 @@ class Service:
             await self._world.publisher.stop()
             await self._world.connections.close()
             await self._watching.close()
+
+    async def _pause(self, seconds: float) -> None:
+        """So long, or until told to stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
 
     async def _beat(self) -> None:
         while True:
@@ -98,9 +108,9 @@ class Service:
     async def _database(self) -> None:
         """Ready while the database is there, with our schema and our law."""
         patiently = Patience(self._health.waiting("database"), task="database")
-        while True:
+        while not self._stop.is_set():
             await patiently(self._check)
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await self._pause(_LOOK_EVERY_S)
 
     async def _check(self) -> None:
         await check_schema(self._watching)
@@ -109,9 +119,9 @@ class Service:
     async def _broker(self) -> None:
         """Ready while the broker is there, with our topics. Only then does anything reach it."""
         patiently = Patience(self._health.waiting("broker"), task="broker")
-        while True:
+        while not self._stop.is_set():
             await patiently(self._reach)
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await self._pause(_LOOK_EVERY_S)
 
     async def _reach(self) -> None:
         await partitions_of(self._settings, self._topics)
