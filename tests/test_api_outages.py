@@ -20,7 +20,7 @@ from tests.service import environment, readings
 from tests.test_api_devices import PATIENTS, device
 from tests.test_api_readings import taken
 
-TIMEOUT_S = 1.5
+TIMEOUT_S = 3.0
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ async def test_requests_cut_off_anywhere_leave_no_connection_in_a_state_that_nob
 ) -> None:
     """More at once than can be answered in time, again and again: each is answered or told to come back."""
     names = await make_topics(raw=1, devices=1, patients=1)
-    settings = await settings_of(migrated, broker, names, api_timeout_s=0.05, api_connections=3)
+    settings = await settings_of(migrated, broker, names, api_timeout_s=0.1, api_connections=3)
     async with serving(settings) as api:
         await api.tell(device(1), *PATIENTS)
         statuses: Counter[int] = Counter()

@@ -39,6 +39,8 @@ async def change_devices(world: World, caller: Caller, decide: Decide) -> list[D
     """Store what `decide` gives; the devices after it. All of it, effective at one instant, or nothing.
 
     Decided twice: first holding nobody up, since while the registry is held alone no reading is stored; then for good.
+    The registry comes before the position here, after it where a topic or a file is taken: no two wait for each other,
+    since nobody else moves or holds the position of `api`.
 
     :raises ProblemError: when a precondition does not hold.
     """

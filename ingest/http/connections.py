@@ -22,7 +22,8 @@ class Connections:
     def __init__(self, settings: Settings) -> None:
         self._all = [database_of(settings, "api") for _ in range(settings.api_connections)]
         self._idle: asyncio.LifoQueue[Database] = asyncio.LifoQueue()  # the last used is open already
-        self._begin_within_s = settings.api_connect_timeout_s
+        # Sooner than the answer is due, so that what is away is not told to be slow.
+        self._begin_within_s = min(settings.api_connect_timeout_s, settings.api_timeout_s / 2)
         self._away_at = float("-inf")
         for database in self._all:
             self._idle.put_nowait(database)
