@@ -57,10 +57,10 @@ class Settings(BaseSettings):
         60, ge=0, le=86_400, description="Longest wait for the registry before readings are taken."
     )
     chunk_days: int = Field(
-        7, ge=1, le=365, description="Days of readings in a chunk of TimescaleDB. Taken over by `readings migrate`."
+        30, ge=1, le=365, description="Days of readings in a chunk of TimescaleDB. Taken over by `readings migrate`."
     )
     columnstore_after_days: int = Field(
-        365,
+        90,
         ge=0,
         le=36_500,
         description="TimescaleDB makes older chunks columnar; 0 never. Taken over by `readings migrate`.",

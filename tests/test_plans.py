@@ -27,10 +27,15 @@ class Asked(NamedTuple):
     url: str
     on_timescale: bool
 
-    async def plan(self, question: str) -> list[dict[str, Any]]:
-        """The nodes of the plan."""
+    async def plan(self, question: str, *, however_few: bool = False) -> list[dict[str, Any]]:
+        """The nodes of the plan.
+
+        :param however_few: not to read through what a page or two hold, either.
+        """
         connection = await asyncpg.connect(self.url)
         try:
+            if however_few:
+                await connection.execute("SET enable_seqscan = off")
             explained = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {question}"))
         finally:
             await connection.close()
@@ -144,6 +149,17 @@ async def test_only_the_chunks_of_the_time_that_is_asked_for_are_looked_at(many:
             for view in ("readings_local", "blood_pressure_readings"):
                 plan = await many.plan(f"SELECT * FROM {view} WHERE {whom} AND {asked}")
                 assert 1 <= len(chunks(plan)) <= most, (name, whom, view)
+
+
+@pytest.mark.parametrize("many", [pytest.param("timescale", marks=ON_TIMESCALE)], indirect=True)
+@pytest.mark.parametrize("whom", [f"patient_id = {A_PATIENT}", f"subject = {A_DEVICE}"])
+async def test_whoever_is_asked_for_is_found_in_columns_by_their_index(many: Asked, whom: str) -> None:
+    """A chunk's batches are as many as devices: in ten thousand, ten would be found by reading all."""
+    week = "reading_timestamp BETWEEN '2025-02-05Z' AND '2025-02-12Z'"
+    plan = await many.plan(f"SELECT * FROM readings WHERE {whom} AND {week}", however_few=True)
+    told = [node["Index Cond"] for node in plan if node.get("Relation Name", "").startswith("compress_hyper_")]
+    assert told
+    assert all(whom in condition for condition in told)
 
 
 async def test_a_full_scan_would_be_noticed(many: Asked) -> None:

@@ -24,13 +24,15 @@ from ingest.store import store
 from ingest.verify import verify
 from schemas.record import Place, Record
 from sinks.database import Database
+from sinks.errors import OperatorError
 from sinks.ledger import Move, begin_partition, open_source
 from sinks.migrate import migrate
 from sinks.registry import have_registry_alone
-from sinks.retention import drop_readings, drop_rejections
+from sinks.retention import chunks_before, drop_chunk, drop_readings, drop_rejections
+from sinks.roles import make_roles
 from tests.build import LAW, at, envelope
 from tests.conftest import ON_TIMESCALE, execute
-from tests.fill import DEVICES, RAW, fill
+from tests.fill import DEVICES, PATIENTS, RAW, fill
 from tests.practice import given, insert, opened, pressure, told
 from tests.service import readings
 from tests.test_backfill import environment
@@ -346,6 +348,46 @@ class TestOnTimescale:
         summed = await ask(on_timescale, "SELECT min(hour_utc), sum(readings)::bigint FROM hourly_summaries_utc")
         assert summed == await ask(on_timescale, standing)
         assert summed[0][0] == at("2025-06-01T03:00")
+        await holds(on_timescale)
+
+    async def test_a_correction_of_what_is_summed_up_and_a_late_reading_are_neither_lost_nor_kept(
+        self, on_timescale: str
+    ) -> None:
+        """Retention brings up to date what it drops, the next refresh what stands; nothing is between the two."""
+        await fill(on_timescale, [], given([pressure("2025-03-26T23:30", 120, 80)], partition=1))
+        news = [("2025-05-31T00:00", {"patientId": 7, "zipCode": "96813"})]
+        await fill(on_timescale, told(PATIENTS, news, partition=1), [])
+        await dropped(on_timescale, JUNE)
+        stand = "SELECT count(*) FROM readings WHERE patient_id IS NOT NULL"
+        connection = await asyncpg.connect(on_timescale)
+        await connection.execute("CALL refresh_continuous_aggregate('hourly_summaries_utc', NULL, NULL)")
+        summed = await connection.fetch(
+            "SELECT local_day, sum(readings)::int FROM daily_summaries GROUP BY 1 ORDER BY 1"
+        )
+        assert sum(row[1] for row in summed) == await connection.fetchval(stand) == 8
+        await connection.close()
+        # 1 June 3:59 and 6:00 in Honolulu, 2 June 5:30 in Phoenix.
+        assert [(str(day), number) for day, number in summed if day.month < 7] == [("2025-05-31", 2), ("2025-06-01", 1)]
+        await holds(on_timescale)
+
+    async def test_the_writers_role_drops_nothing(self, on_timescale: str) -> None:
+        """Chunks are the owner's: refused as a whole, with nothing counted."""
+        database = Database(on_timescale, timeout_s=30)
+        async with database.transaction() as connection:
+            await make_roles(connection, [])
+        connection = await database.connection()
+        try:
+            await connection.execute("SET ROLE readings_writer")
+            chunks = await chunks_before(connection, JUNE)
+            assert chunks
+            with pytest.raises(OperatorError, match="42501"):
+                await drop_chunk(database, chunks[0])
+        finally:
+            await connection.execute("RESET ROLE")
+            await connection.execute("DROP OWNED BY readings_reader, readings_customer, readings_writer")
+            await connection.execute("DROP ROLE readings_reader, readings_customer, readings_writer")
+            await database.close()
+        assert await ask(on_timescale, LEFT) == [(41, 5, 0)]
         await holds(on_timescale)
 
     async def test_where_no_chunk_is_old_enough_it_says_so(self, on_timescale: str) -> None:

@@ -18,7 +18,7 @@ from sinks.database import Database
 from sinks.errors import CollisionError, RefusedRowError
 from sinks.hypertable import Storage, arrange
 from sinks.ledger import Source
-from sinks.migrate import migrate
+from sinks.migrate import migrate, migrations
 from sinks.readings import candidates, insert_readings, load_readings, remove_readings, standing_readings
 from tests import test_law_against_oracle
 from tests.build import NOON
@@ -149,6 +149,39 @@ async def test_the_policies_take_in_whatever_has_changed_however_old(clinic: Cli
     assert await summed() == [(1, 60)]
     await in_turn()
     assert await summed() == [(2, 130)]
+
+
+@on_timescale
+async def test_what_was_columnar_before_columns_knew_patients_goes_on_as_it_was(clinic: Clinic) -> None:
+    """Chunks are divided as they were when they became columnar, until they are made so anew."""
+    (by_subject,) = [one.sql for one in migrations() if one.number == 11]
+    (by_patient,) = [one.sql for one in migrations() if one.number == 19]
+
+    async def divided() -> list[str]:
+        rows = await clinic.database.fetch("SELECT segmentby FROM timescaledb_information.chunk_columnstore_settings")
+        return [row["segmentby"] for row in rows]
+
+    await clinic.database.fetch(by_subject[by_subject.index("DO $$") :])
+    await clinic.device(1, patientId=7, since=hour(-9))
+    given = [await clinic.give(taken=hour(n), received=hour(n)) for n in range(3)]
+    await compressed(clinic)
+    await clinic.database.fetch(by_patient)
+    assert await divided() == ["subject"]
+    again = await clinic.give(taken=hour(1), received=hour(3))
+    first = await clinic.give(taken=hour(2), received=hour(1), heartRate=99)
+    await clinic.device(1, patientId=8, since=hour(1))
+    await clinic.correct()
+    assert await clinic.became(*given, again, first) == ["reading"] * 2 + [
+        "conflicting_duplicate",
+        "duplicate",
+        "reading",
+    ]
+    assert [(await clinic.row(place))["patient_id"] for place in (*given[:2], first)] == [7, 8, 8]
+    await clinic.database.fetch(
+        "SELECT compress_chunk(chunk, recompress => true) FROM show_chunks('readings') AS chunk"
+    )
+    assert await divided() == ["subject,patient_id"]
+    assert await unlike_the_oracle(clinic) == []
 
 
 # --- what the store and corrections ask, of a compressed chunk --------------------------------------------------------
