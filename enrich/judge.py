@@ -72,8 +72,6 @@ def unregistered_mentions(judgement: Judgement, registry: Registry) -> list[tupl
     reading, device_id = judgement.reading, judgement.device_id
     if reading is None or device_id is None or not isinstance(judgement, Accepted):
         return []
-    if not reading.identifiers_named and reading.patient_id_named is None:
-        return []
     mentions: list[tuple[int, str | None, int | None]] = [
         (device_id, value, None) for value in reading.identifiers_named if registry.owner(value) is None
     ]

@@ -164,7 +164,13 @@ def untaken(entries: Iterable[Entry[Judgement]], taken: Collection[Place]) -> li
 
 def mentions(entries: Iterable[Entry[Judgement]], registry: Registry) -> list[tuple[int, str | None, int | None]]:
     """What readings that are stored name though the registry does not tell of it, each once."""
-    named = (mention for entry in entries for mention in unregistered_mentions(entry.judgement, registry))
+    named = (
+        mention
+        for entry in entries
+        if (reading := entry.judgement.reading) is not None
+        and (reading.identifiers_named or reading.patient_id_named is not None)
+        for mention in unregistered_mentions(entry.judgement, registry)
+    )
     return list(dict.fromkeys(named))
 
 

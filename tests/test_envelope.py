@@ -1,0 +1,123 @@
+"""What is read in one go from JSON is what is read step by step."""
+
+import json
+from datetime import datetime
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from schemas import envelope as read
+from schemas.envelope import NotUnderstood, archived_received_at
+from schemas.reading import Reading
+from tests.build import envelope
+
+TAKEN = "2026-07-01T12:00:00Z"
+WRITTEN = [
+    TAKEN,
+    "2026-07-01T12:00:00.5Z",
+    "2026-07-01T12:00:00.123456Z",
+    "2026-07-01T12:00:00.1234567Z",
+    "2026-07-01T12:00:00.123456789123Z",
+    "2026-07-01T12:00:00.Z",
+    "2026-07-01T12:00:00,5Z",
+    "2026-07-01T24:00:00Z",
+    "2026-07-01T23:59:60Z",
+    "2026-02-29T12:00:00Z",
+    "2024-02-29T12:00:00Z",
+    "2026-W27-3T12:00:00Z",
+    "2026-07-01 12:00:00Z",
+    "2026-07-01t12:00:00z",
+    "2026-07-01T12:00:00+00:00",
+    "2026-07-01T12:00:00.5+05:30",
+    "2026-07-01T12:00:00+05:30Z",
+    "2026-07-01T12:00:00",
+    "2026-07-01T12:00Z",
+    "20260701T120000Z",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59.999999Z",
+    "２026-07-01T12:00:00Z",
+    "2026-07-01T12:00:00.٣Z",
+    "",
+    "Z",
+]
+ODD = [
+    b"",
+    b"[]",
+    b"{}",
+    b'{"type":"reading.heartRate"}',
+    b'{"type":"reading.heartRate","payload":null}',
+    b'{"type":1,"payload":{}}',
+    b'{"payload":{},"type":"reading.ecg"}',
+    envelope() + b"{}",
+    envelope()[:-1] + b',"other":NaN}',
+    envelope()[:-1] + b',"other":-Infinity}',
+    envelope()[:-1] + b',"other":1e400}',
+    envelope()[:-1] + b',"other":"\\u0000"}',
+    envelope()[:-1] + b',"other":"\\\\u0000"}',
+    envelope()[:-1] + b',"other":"\\ud800"}',
+    envelope()[:-1] + b',"other":"\xff"}',
+    envelope()[:-1] + b',"other":' + b"[" * 40 + b"]" * 40 + b"}",
+    envelope()[:-1] + b',"type":"reading.weight"}',
+    envelope("weight", weight=1)[:-1]
+    + b',"payload":{"readingTimestamp":"2026-07-01T12:00:00Z","deviceId":2,"weight":2}}',
+    envelope("weight", weight=1).replace(b'"weight": 1', b'"weight": 1, "weight": 2.5'),
+    envelope("weight", weight=1).replace(b'"weight": 1', b'"weight": 1e400'),
+    envelope("weight", weight=1).replace(b'"weight": 1', b'"weight": NaN'),
+    envelope(deviceId=12345678901234567890),
+    envelope(deviceId=9007199254740993.0),
+    envelope(heartRate=60.0),
+    envelope(heartRate="60"),
+    envelope(deviceId=1, device={"id": 2}),
+    envelope(deviceIdentifier="a", device={"id": 2, "deviceIdentifiers": [{"value": "b"}, {"value": "a"}]}),
+    envelope(device={"deviceIdentifiers": []}),
+    envelope(patientId=1, patient={"id": 1}),
+    envelope(manual=None),
+    envelope(manual="true"),
+]
+
+
+def told(value: bytes, *, in_archive: bool = False) -> tuple[Reading | NotUnderstood, Reading | NotUnderstood]:
+    """By the way that is usual, and step by step."""
+    law = {"max_bytes": 10_000, "max_depth": 32}
+    return (
+        read.understand(value, **law, in_archive=in_archive),
+        read._step_by_step(value, **law, in_archive=in_archive),
+    )
+
+
+@pytest.mark.parametrize("in_archive", [False, True])
+@pytest.mark.parametrize("value", [*ODD, *(envelope(readingTimestamp=written) for written in WRITTEN)])
+def test_in_one_go_as_step_by_step(value: bytes, *, in_archive: bool) -> None:
+    at_once, in_steps = told(value, in_archive=in_archive)
+    assert at_once == in_steps
+
+
+@pytest.mark.parametrize("written", [*WRITTEN, None, 5])
+def test_a_receipt_in_one_go_as_step_by_step(written: object) -> None:
+    line = envelope()[:-1] + b',"receivedAt":' + json.dumps(written).encode() + b"}"
+    at_once, in_steps = told(line, in_archive=True)
+    assert at_once == in_steps
+    received = archived_received_at(line)
+    # A name that is spelt by an escape is found step by step.
+    assert received == archived_received_at(line.replace(b"receivedAt", b"received\\u0041t"))
+    assert received is None or (isinstance(received, datetime) and received.tzinfo is not None)
+    assert (received is None) == (written is None or isinstance(in_steps, NotUnderstood))
+
+
+@settings(max_examples=500)
+@given(
+    st.datetimes().map(lambda at: at.isoformat() + "Z") | st.from_regex(r"\d{4}.\d\d.\d\d.\d\d.\d\d.\d\d.?\d{0,9}Z?")
+)
+@example("2026-07-01T12:00:00\n")
+def test_a_moment_in_one_go_as_step_by_step(written: str) -> None:
+    at_once, in_steps = told(envelope(readingTimestamp=written))
+    assert at_once == in_steps
+
+
+def test_what_is_usual_is_read_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all of these compare one way with itself."""
+    monkeypatch.setattr(read, "_step_by_step", lambda *_, **__: pytest.fail("step by step"))
+    assert isinstance(read.understand(envelope(), max_bytes=10_000, max_depth=32), Reading)
+    assert isinstance(read.understand(envelope()[:-1] + b',"receivedAt":"%s"}' % TAKEN.encode(), max_bytes=10_000,
+                                      max_depth=32, in_archive=True), Reading)  # fmt: skip
