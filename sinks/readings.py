@@ -3,7 +3,6 @@
 import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from io import BytesIO
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -86,7 +85,8 @@ async def insert_readings(
         rows = packed(entries, sources)
     except (struct.error, OverflowError, ValueError):
         raise _refused("readings") from None
-    await connection.copy_to_table("readings", source=BytesIO(rows), columns=PACKED_COLUMNS, format="binary")
+    source: Any = memoryview(rows)  # a buffer is sent as it is; asyncpg's types do not tell that it takes one
+    await connection.copy_to_table("readings", source=source, columns=PACKED_COLUMNS, format="binary")
 
 
 async def insert_rejections(
