@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
+from functools import partial
 from itertools import repeat
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -16,6 +16,8 @@ from sinks.ledger import Gap, Move, Source
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_MS = 253_402_300_799_999
+_EXACT_MS = 4_102_444_800_000
+"""Up to here, the year 2100, seconds as a double tell microseconds exactly."""
 _place: Callable[[tuple[str, int, int]], Place] = partial(tuple.__new__, Place)
 """A place as quickly as a tuple, which it is; by its own name it takes three times as long."""
 
@@ -119,7 +121,8 @@ class Pending:
         self._next[tp] = next_offset
 
 
-@lru_cache(maxsize=4_096)  # at full speed many records have the same
 def instant(timestamp_ms: int) -> datetime | None:
     """A record's timestamp; with CreateTime it is whatever a sender wrote, so it is cut to what a datetime can hold."""
+    if 0 <= timestamp_ms < _EXACT_MS:
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
     return None if timestamp_ms < 0 else _EPOCH + timedelta(milliseconds=min(timestamp_ms, _LATEST_MS))
