@@ -123,7 +123,7 @@ async def test_partitions_that_nobody_has_begun_are_told(migrated, broker, topic
     assert (said["readings"], said["rejections"]) == (0, {})
     _, out, _ = await run(environment(migrated, broker, topics), "status")
     assert [line.split() for line in out.splitlines() if line.startswith(raw)][1] == [
-        raw, "1", "not", "begun", "5", "-", "-", "-", "-", "-", "-",
+        raw, "1", "not", "begun", "5", "-", "-", "-", "-", "-", "-", "-", "-",
     ]  # fmt: skip
 
 
@@ -144,8 +144,14 @@ async def test_what_is_missing_repeated_or_expired_is_no_reading(migrated):
     (partition,) = said["partitions"]
     assert (partition["readings"], said["readings"]) == (60 - 3 - 40 - 7 - 8, 2)
     assert partition["gaps"] == {"marker": 2, "truncated": 5}
+    assert (partition["repeated"], said["repeated"], partition["expired"], said["expired"]) == (3, 3, 40, 40)
     _, out, _ = await run(away(migrated), "status")
-    assert "2 marker 5 truncated" in out
+    (line,) = (line.split() for line in out.splitlines() if line.startswith("kafka:old"))
+    readings, rejections, states, repeated, expired = map(int, line[6:11])
+    assert (readings, rejections, states, repeated, expired) == (2, 8, 0, 3, 40)
+    assert line[11:] == ["2", "marker", "5", "truncated"]
+    assert readings + rejections + states + repeated + expired + 2 + 5 == 160 - 100
+    assert [line.split() for line in out.splitlines()[-2:]] == [["repeated", "3"], ["expired", "40"]]
 
 
 def away(url: str, **more: str) -> dict[str, str]:

@@ -63,6 +63,8 @@ def status_as_json(seen: Status) -> dict[str, Any]:
         "partitions": [_partition(standing) for standing in seen.partitions],
         "readings": sum(count.readings for count in seen.census.partitions),
         "rejections": dict(_rejections(seen)),
+        "repeated": sum(count.repeated for count in seen.census.partitions),
+        "expired": sum(count.expired for count in seen.census.partitions),
     }
 
 
@@ -106,6 +108,7 @@ def _warnings(seen: Status) -> list[str]:
 
 
 def _table(partitions: Iterable[Standing]) -> list[str]:
+    """A line a partition; from `readings` on, the columns add up to all that was taken of it."""
     head = (
         "source",
         "partition",
@@ -116,6 +119,8 @@ def _table(partitions: Iterable[Standing]) -> list[str]:
         "readings",
         "rejections",
         "states",
+        "repeated",
+        "expired",
         "gaps",
     )
     rows = [head, *map(_row, partitions)]
@@ -130,9 +135,9 @@ def _row(standing: Standing) -> tuple[str, ...]:
     count = standing.taken
     behind = (_or_unknown(standing.high_water), _or_unknown(standing.lag), _seconds(standing.behind_s))
     if count is None:
-        return (_short(standing.source), str(standing.partition), "not begun", *behind, "-", "-", "-", "-")
+        return (_short(standing.source), str(standing.partition), "not begun", *behind, *["-"] * 6)
     gaps = " ".join(f"{missing} {kind}" for kind, missing in count.gaps.items()) or "0"
-    counted = (count.readings, count.rejections.total(), count.states)
+    counted = (count.readings, count.rejections.total(), count.states, count.repeated, count.expired)
     return (_short(standing.source), str(standing.partition), str(count.next_offset), *behind, *map(str, counted), gaps)
 
 
@@ -153,9 +158,13 @@ def _or_unknown(number: int | None) -> str:
 def _totals(seen: Status) -> list[str]:
     rejections = _rejections(seen)
     width = max(map(len, ("rejections", *(f"  {reason}" for reason in rejections))))
-    readings = sum(count.readings for count in seen.census.partitions)
-    lines = [("readings", readings), ("rejections", rejections.total())]
+    partitions = seen.census.partitions
+    lines = [("readings", sum(one.readings for one in partitions)), ("rejections", rejections.total())]
     lines += [(f"  {reason}", rejections[reason]) for reason in rejections]
+    lines += [
+        ("repeated", sum(one.repeated for one in partitions)),
+        ("expired", sum(one.expired for one in partitions)),
+    ]
     return [f"{name.ljust(width)}  {number}" for name, number in lines]
 
 
