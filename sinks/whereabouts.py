@@ -41,6 +41,11 @@ async def archives_like(connection: Connection, beginning: str) -> list[str]:
     return [row["source"] for row in await connection.fetch(sql("archives_like"), beginning)]
 
 
+async def sources_named(connection: Connection, name: str) -> list[int]:
+    """The ids of the sources that a name means: one, all logs of a topic, or archives whose names begin so."""
+    return [row["source_id"] for row in await connection.fetch(sql("sources_named"), name)]
+
+
 async def rejection_at(connection: Connection, source: Source, place: Place) -> Entry[Judgement] | None:
     """What a record was refused as."""
     found = await load_rejections(connection, "rejection_at", source.source_id, place.partition, place.offset)

@@ -9,7 +9,9 @@ import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from ingest.cli.app import app
 from ingest.content import Given
 from ingest.refused_record import as_given_again, line_of
 from schemas.judgement import Entry, Rejected
@@ -157,3 +159,40 @@ async def test_what_the_database_refused_is_given_again_when_it_would_take_it(mi
         await connection.close()
     assert [tuple(row) for row in found] == [("malformed", 2), ("unstorable", 3)]
     assert receipts == 1, "received when it was received first"
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        (SOURCE, [0]),
+        ("readings.raw", [0, 1]),
+        ("kafka:readings.raw@2", [1]),
+        ("archive:abc…", [3, 4]),
+        ("archive:abcd", [3]),
+    ],
+)
+async def test_a_source_is_asked_for_by_its_name_its_topic_or_its_beginning(
+    migrated: str, name: str, taken: list[int]
+) -> None:
+    await execute(
+        migrated,
+        f"""INSERT INTO sources (source, holds)
+            SELECT unnest(ARRAY['{SOURCE}', '{SOURCE}@2', '{SOURCE}.more', 'archive:abcd', 'archive:abce']), 'readings';
+            INSERT INTO rejections (source_id, source_partition, source_offset, reason, payload)
+            SELECT source_id, 0, row_number() OVER (ORDER BY source_id) - 1, 'malformed', '' FROM sources""",
+    )
+    code, out, _ = await run(migrated, "export", "--source", name)
+    assert (code, [json.loads(text)["offset"] for text in out.splitlines()]) == (0, taken)
+
+
+async def test_a_source_that_is_not_there_is_told_and_is_no_empty_file(migrated: str, tmp_path: Path) -> None:
+    told = "readings: there is no source readings.row; see: readings status\n"
+    file = tmp_path / "refused.ndjson"
+    assert await run(migrated, "export", "--source", "readings.row", "-o", file) == (1, "", told)
+    assert not file.exists()
+
+
+def test_the_help_of_replay_is_of_what_was_refused() -> None:
+    told = CliRunner().invoke(app, ["rejections", "replay", "--help"], env={"COLUMNS": "200"}).output
+    assert "Each line is one refused record." in told
+    assert "Store archived readings" not in told

@@ -20,12 +20,29 @@ from ingest.settings import Settings, load
 from schemas.judgement import Entry, Judgement
 from schemas.reasons import Reason
 from sinks.database import Connection
+from sinks.errors import OperatorError, SinkError
 from sinks.readings import load_rejections
+from sinks.whereabouts import sources_named
 
 rejections_app: Final = typer.Typer(
     name="rejections", help="Refused records.", no_args_is_help=True, rich_markup_mode="markdown"
 )
 _PAGE: Final = 1_000
+_REPLAY: Final = """
+Give again what `readings rejections export` wrote, mended: judged and stored as by `readings backfill`, once.
+
+Each line is one refused record. Mend its `record`, or put one in the place of `recordBase64`, and leave the rest: an
+object counts as received when it was received first. A line that nobody has changed is the record that stands in the
+ledger already, and changes nothing, unless it was exported with --as-new. What was refused first stays in the table
+rejections, beside what the mended record becomes.
+
+A file is known by its content: given again, it stores nothing; a run that was interrupted goes on where it stood.
+--since and --until leave out what a later run may still take. With --to-topic the consumers store it.
+
+Exit 0 when all is stored or published, however many records were refused again: they are counted. Exit 1 when a file
+could not be read (it is named, the others go on) or when nearly all is still malformed or invalid; 130 when
+interrupted.
+"""
 
 
 @rejections_app.callback()
@@ -36,7 +53,14 @@ def rejections() -> None:
 @rejections_app.command()
 def export(  # noqa: PLR0917 - the command line names them
     reason: Annotated[list[Reason] | None, typer.Option("--reason", help="Only these; may be given again.")] = None,
-    device: Annotated[int | None, typer.Option("--device", metavar="ID", min=1, help="Only this device's.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="NAME", help="Only what a topic, or archives whose names begin so, gave."),
+    ] = None,
+    device: Annotated[
+        int | None,
+        typer.Option("--device", metavar="ID", min=1, help="Only this device's; no record that was not understood."),
+    ] = None,
     since: Annotated[
         datetime | None, typer.Option("--since", metavar="T", parser=instant, help="Received from then on (RFC 3339).")
     ] = None,
@@ -55,7 +79,12 @@ def export(  # noqa: PLR0917 - the command line names them
     `record` may be mended; `readings rejections replay` takes the file. A line that nobody has changed is the record
     that stands in the ledger already, and changes nothing. Where no time of receipt is known, the reading's own counts.
 
+    --source is a name as readings status shows it, or that of a topic alone. --device finds what is known to be the
+    device's: of a record that is malformed or invalid nobody knows whose it is, even where its bytes name a device.
+
     What the database itself refused (unstorable), and would take by now, needs no mending: --as-new.
+
+    Exit 1 when there is no such source.
     """
     settings = _settings()
     try:
@@ -64,7 +93,6 @@ def export(  # noqa: PLR0917 - the command line names them
         raise typer.BadParameter(f"cannot be written: {error.strerror}", param_hint="--output") from None
     with opened as file:
         reasons = None if reason is None else [str(one) for one in reason]
-        asked = (reasons, device, since, until)
 
         async def run() -> int:
             written = 0
@@ -72,16 +100,29 @@ def export(  # noqa: PLR0917 - the command line names them
                 ready_database(settings, "rejections") as database,
                 database.transaction(isolation="repeatable_read", readonly=True) as connection,
             ):
-                async for entry in _refused(connection, asked):
+                sources = None if source is None else await _sources(connection, source)
+                async for entry in _refused(connection, (reasons, device, since, until, sources)):
                     file.write(json.dumps(line_of(entry, as_new=as_new)) + "\n")
                     written += 1
             return written
 
-        written = asyncio.run(run())
+        try:
+            written = asyncio.run(run())
+        except SinkError:
+            if output is not None:
+                output.unlink()  # half an export would pass for a whole one
+            raise
     typer.echo(f"{written} refused records written", err=True)
 
 
-rejections_app.command("replay")(backfill_paths)
+rejections_app.command("replay", help=_REPLAY)(backfill_paths)
+
+
+async def _sources(connection: Connection, name: str) -> list[int]:
+    found = await sources_named(connection, name.removesuffix("…"))
+    if not found:
+        raise OperatorError(f"there is no source {name}; see: readings status")
+    return found
 
 
 async def _refused(connection: Connection, asked: tuple[Any, ...]) -> AsyncIterator[Entry[Judgement]]:

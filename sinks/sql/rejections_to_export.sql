@@ -7,5 +7,6 @@ WHERE s.holds = 'readings' AND (r.source_id, r.source_partition, r.source_offset
     AND ($6::bigint IS NULL OR coalesce(r.device_id, r.device_id_named) = $6)
     AND ($7::timestamptz IS NULL OR coalesce(r.received_at, r.reading_timestamp) >= $7)
     AND ($8::timestamptz IS NULL OR coalesce(r.received_at, r.reading_timestamp) < $8)
+    AND ($9::integer[] IS NULL OR r.source_id = ANY ($9))
 ORDER BY r.source_id, r.source_partition, r.source_offset
 LIMIT $4
