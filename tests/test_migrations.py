@@ -7,11 +7,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from ingest.cli.app import ANOTHER_LAW
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from sinks.database import Database
 from sinks.errors import OperatorError
 from sinks.hypertable import check_timescale
 from sinks.migrate import check_schema, migrate, migrations
+from tests.archives import run
 from tests.conftest import ON_TIMESCALE, empty, fresh_database
 
 ROWS = {
@@ -148,3 +150,11 @@ async def test_a_timescaledb_without_what_its_licence_adds_is_refused(database: 
             await migrate(free)
     finally:
         await free.close()
+
+
+async def test_another_law_is_adopted_and_what_it_asks_of_the_operator_is_told(database: str) -> None:
+    """A new database has nothing to judge again, and nobody who has to start anything again."""
+    code, out, _ = await run(database, "migrate")
+    assert (code, out.count("law parameter adopted"), ANOTHER_LAW[0] in out) == (0, 8, False)
+    code, out, _ = await run(database, "migrate", FUTURE_LIMIT_H=48)
+    assert (code, out.splitlines()) == (0, ["law parameter adopted: future_limit_s: 86400 -> 172800", *ANOTHER_LAW])

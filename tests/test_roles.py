@@ -8,6 +8,8 @@ import asyncpg
 import pytest
 
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
+from sinks.database import Database
+from sinks.errors import OperatorError
 from sinks.roles import make_roles
 from tests.conftest import execute
 from tests.fill import fill
@@ -310,3 +312,28 @@ async def test_migrate_makes_the_roles_when_asked_and_once_is_enough(
         assert await may(reader, "SELECT * FROM latest_readings")
     await execute(migrated, f"DROP OWNED BY readings_customer_{customer}")
     await execute(migrated, f"DROP ROLE readings_customer_{customer}")
+
+
+@pytest.mark.parametrize(
+    ("groups", "about"),
+    [
+        ([READER], "table customer_roles"),
+        ([READER], "schema customer"),
+        ([WRITER, "readings_customer"], "role readings_customer_0"),
+    ],
+)
+async def test_what_the_database_refuses_is_told_with_what_it_is_about(
+    migrated: str, groups: list[str], about: str
+) -> None:
+    """By somebody who may neither make roles nor give rights: a bare SQLSTATE would leave him to guess at which."""
+    await made(migrated)
+    if about != "table customer_roles":
+        await execute(migrated, f"GRANT SELECT ON customer_roles TO {groups[0]}")
+    async with login(migrated, *groups) as url:
+        database = Database(url, timeout_s=10)
+        try:
+            with pytest.raises(OperatorError, match=f"^{about}: SQLSTATE 42501: the database user lacks a privilege$"):
+                async with database.transaction() as connection:
+                    await make_roles(connection, [0])
+        finally:
+            await database.close()

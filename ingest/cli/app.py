@@ -26,7 +26,7 @@ from ingest.cli.sources import sources_app
 from ingest.cli.status import print_status
 from ingest.cli.zone import answer_stream, show_zone, write_uszipcode
 from ingest.consume import Consumer, database_of
-from ingest.law_parameters import adopt_parameters, parameters
+from ingest.law_parameters import adopt_parameters, parameters, standing_parameters
 from ingest.logs import set_up_logs
 from ingest.patience import Patience
 from ingest.settings import Settings, SettingsError, load
@@ -50,6 +50,10 @@ app = typer.Typer(
 
 Result = TypeVar("Result")
 FAILED, WRONG_USAGE = 1, 2
+ANOTHER_LAW = (
+    "all that is stored will be judged again by the consumers",
+    "consumers and servers that run stop by themselves, at their next look: start them again, with the same settings",
+)
 
 
 def main() -> None:
@@ -114,6 +118,9 @@ def migrate(
     Chunks and policies of TimescaleDB become what the settings say. The roles are groups to grant to logins: a reader
     sees the views, and of what was refused all but its payload; a customer sees the views of the schema `customer`,
     which show its own rows; a writer may run the services. Once made, they are given what later versions add.
+
+    Where the law parameters of this process are not those of the database, they are adopted: consumers and servers that
+    run stop by themselves, and, started again, judge again all that is stored.
     """
     settings = _settings()
 
@@ -122,6 +129,7 @@ def migrate(
         try:
             applied = await _in_time(settings, lambda: bring_up_schema(database))
             ours = parameters(settings.law, zones_of(settings.uszipcode_database))
+            judged_before = bool(await standing_parameters(database))
             changed = await adopt_parameters(database, ours)
             async with database.transaction() as connection:
                 arranged = await arrange(connection, settings.storage)
@@ -130,8 +138,7 @@ def migrate(
         finally:
             await database.close()
         lines = [f"applied {name}" for name in applied] + [f"law parameter adopted: {line}" for line in changed]
-        judged_again = bool(changed) and not applied
-        return [*lines, *["all that is stored will be judged again by the consumers"] * judged_again, *arranged]
+        return [*lines, *(ANOTHER_LAW if changed and judged_before else ()), *arranged]
 
     for line in asyncio.run(run()) or ["nothing to do: the schema is up to date"]:
         typer.echo(line)
