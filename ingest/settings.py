@@ -6,13 +6,15 @@ platforms hand over secrets. A `READINGS_*` that nobody reads is refused, since 
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from enrich.law import Law
@@ -227,11 +229,31 @@ def load(env_file: Path = Path(".env")) -> Settings:
     try:
         return Settings(**{name.lower(): value for name, value in ours.items()})  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = [
-            f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_input=False)
-        ]
-        raise SettingsError("; ".join(faults)) from None
+        faults = [(str(fault["loc"][0]), fault["type"], fault["msg"]) for fault in error.errors(include_input=False)]
+        told = [f"{PREFIX}{name.upper()}: {_rule(name, kind, words)}" for name, kind, words in faults]
+        raise SettingsError("; ".join(told)) from None
+
+
+def _rule(name: str, kind: str, words: str) -> str:
+    """What a setting has to be, told so that whoever has set it can mend it; Pydantic's words are for programmers."""
+    field = Settings.model_fields[name]
+    if kind == "missing":
+        return f"must be set: {field.description}"
+    if kind.startswith(("int_", "float_", "finite_", "greater_", "less_")):
+        return _number(field)
+    if kind == "literal_error":
+        return "must be " + " or ".join(get_args(field.annotation))
+    if kind.startswith("datetime_"):
+        return "must be a time of RFC 3339, as 2001-01-01T00:00:00Z"
+    return words.removeprefix("Value error, ")
+
+
+def _number(field: FieldInfo) -> str:
+    limits = {name: value for limit in field.metadata for name, value in asdict(limit).items()}
+    words = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
+    bounds = " and ".join(words[name].format(limit) for name, limit in limits.items())
+    thing = "a number" if field.annotation is float else "a whole number"
+    return f"must be {thing}, {bounds}"
 
 
 def _given(told: Mapping[str, str | None], known: set[str]) -> dict[str, str]:

@@ -110,7 +110,36 @@ def test_an_empty_value_is_none_given(given):
 
 
 def test_the_database_must_be_told(given):
-    assert refusal(given) == "READINGS_DATABASE_URL: Field required"
+    assert refusal(given) == (
+        "READINGS_DATABASE_URL: must be set: PostgreSQL or TimescaleDB, `postgresql://user:password@host:port/name`."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("batch_records", "many", "must be a whole number, at least 1 and at most 100000"),
+        ("batch_records", "0", "must be a whole number, at least 1 and at most 100000"),
+        ("batch_bytes", "1.5", "must be a whole number, at least 1"),
+        ("http_port", "70000", "must be a whole number, at least 0 and at most 65535"),
+        ("database_timeout_s", "soon", "must be a number, more than 0 and at most 86400"),
+        ("future_limit_h", "nan", "must be a number, at least 0 and at most 8760"),
+        ("log_level", "loud", "must be debug or info or warning or error"),
+        ("earliest", "yesterday", "must be a time of RFC 3339, as 2001-01-01T00:00:00Z"),
+    ],
+)
+def test_a_bad_value_is_told_by_what_it_has_to_be(given, name, value, rule):
+    assert refusal(given, **{"database_url": URL, name: value}) == f"READINGS_{name.upper()}: {rule}"
+
+
+NUMBERS = [name for name, field in Settings.model_fields.items() if field.annotation in {int, float, int | None}]
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "nan"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_is_told_with_its_bounds(given, name, value):
+    said = refusal(given, **{"database_url": URL, name: value})
+    assert said.startswith(f"READINGS_{name.upper()}: must be a"), said
 
 
 @pytest.mark.parametrize("name", ["databse_url", "raw_topic_file_file", "raw__topic", "file"])
@@ -129,8 +158,8 @@ def test_a_misspelt_setting_in_dot_env_is_refused_as_well(given):
     [
         ("database_url", f"mysql://readings:{PASSWORD}@db/readings"),
         ("batch_records", "many"),
-        ("batch_records", "0"),
-        ("database_timeout_s", "-1"),
+        ("batch_records", "-7"),
+        ("database_timeout_s", "-7"),
         ("future_limit_h", "nan"),
         ("future_limit_h", "inf"),
         ("earliest", "yesterday"),
