@@ -131,8 +131,8 @@ async def _known(connection: Connection, reading: Reading) -> Known:
 
 
 def _not_understood(stands: Rejected, *, asked_by_law: bool) -> list[Step]:
-    """The steps to one of rules 1 to 3, or to what no rule of the law decided."""
-    why = f"{stands.reason.sentence}" + (f" {stands.detail}." if stands.detail else "")
+    """The steps to one of rules 1 to 3, or to what no rule of the law decided; what the reason means is told above."""
+    why = f"Refused: {stands.detail}." if stands.detail else "Refused."
     rule = _RULE_OF.get(stands.reason) if asked_by_law else None
     passed = [Step(1, "The bytes are one JSON object."), Step(2, f"Its type is reading.{stands.kind}.")]
     return [

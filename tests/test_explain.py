@@ -154,9 +154,9 @@ async def test_one_set_aside_is_told_with_all_that_share_its_key(filled: str) ->
 @pytest.mark.parametrize(
     ("number", "line"),
     [
-        (2, "  rule 1  The bytes are not one UTF-8 JSON object within the limits of size and depth. no bytes."),
-        (4, "  rule 2  `type` is not `reading.` and one of the ten kinds."),
-        (5, "  rule 3  A field breaks a rule of its schema; `detail` names the field and the rule. payload.deviceId: must be a whole number from 1 to 9223372036854775807."),
+        (2, "  rule 1  Refused: no bytes."),
+        (4, "  rule 2  Refused."),
+        (5, "  rule 3  Refused: payload.deviceId: must be a whole number from 1 to 9223372036854775807."),
         (6, "  rule 4  It was taken at 2026-07-03T12:00:00Z, more than 24 h after 2026-07-01T12:00:06Z."),
         (7, "  rule 4  It was taken at 2000-01-01T00:00:00Z, before 2001-01-01T00:00:00Z."),
         (8, "  rule 5  These are 2 devices: 1, 2."),
@@ -206,6 +206,12 @@ async def test_what_is_no_reading_is_told_too(
 ) -> None:
     found = await explained(filled, source, partition, offset)
     assert explanation_in_words(found)[0] == f"{' '.join(map(str, found.place))}: {became}"
+
+
+async def test_why_a_record_was_not_understood_is_told_once(filled: str) -> None:
+    first, _, *steps = await words(filled, 3)
+    assert first.endswith(f": set aside as malformed. {Reason.MALFORMED.sentence}")
+    assert steps == ["  rule 1  Refused: not one UTF-8 JSON object."]
 
 
 async def test_a_line_that_stands_wrong_is_told_with_what_it_should_be(filled: str) -> None:
