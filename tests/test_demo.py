@@ -309,10 +309,10 @@ def test_the_demo_runs_as_typed_and_its_kept_servers_can_be_used_as_printed(kept
         assert (associated.status_code, associated.json()["currentStatus"]) == (200, "withPatient")
 
         theirs = {**os.environ, "READINGS_DATABASE_URL": url, "READINGS_KAFKA_BOOTSTRAP_SERVERS": bootstrap}
-        printed = [shlex.split(command) for command in re.findall(r"^    readings (.+)$", said, re.MULTILINE)]
-        assert [command[0] for command in printed] == ["status", "verify", "registry", "explain"]
+        printed = re.findall(r"^    (\S*readings (?:status|verify|registry|explain).*)$", said, re.MULTILINE)
+        assert [shlex.split(command)[1] for command in printed] == ["status", "verify", "registry", "explain"]
         with contextlib.ExitStack() as stack:
-            typed = [subprocess.Popen([*READINGS, *one], env=theirs, stdout=subprocess.DEVNULL) for one in printed]
+            typed = [subprocess.Popen(one, shell=True, env=theirs, stdout=subprocess.DEVNULL) for one in printed]
             running = [stack.enter_context(command) for command in typed]
             assert [command.wait(60) for command in running] == [0, 0, 0, 0]
 
@@ -340,6 +340,15 @@ def test_a_signal_halfway_leaves_nothing_behind(number: signal.Signals, code: in
     with nothing_left_behind(demo):
         demo.send_signal(number)
         assert demo.wait(15) == code
+
+
+def test_commands_are_printed_so_that_they_can_be_pasted(monkeypatch: pytest.MonkeyPatch):
+    """Out of an environment that nobody has activated, too, and in a shell that stands elsewhere."""
+    bin_of_ours = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert show.as_typed() == shlex.quote(str(bin_of_ours / "readings"))
+    monkeypatch.setenv("PATH", f"/usr/bin:{bin_of_ours}")
+    assert show.as_typed() == "readings"
 
 
 def test_without_the_wheels_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

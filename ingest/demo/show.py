@@ -1,13 +1,18 @@
 """What the demo tells a person: steps as they happen, counts beside what was put in, clocks side by side."""
 
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -143,17 +148,27 @@ def decommissioned(console: Console, rows: Rows) -> None:
     console.print(table)
 
 
+def as_typed() -> str:
+    """`readings` as a shell finds it, wherever it stands: by its path where PATH does not lead to this installation."""
+    ours = Path(sys.executable).with_name("readings")
+    found = shutil.which("readings")
+    if not ours.exists() or (found is not None and ours.samefile(found)):
+        return "readings"
+    return shlex.quote(str(ours))
+
+
 def where_to_look_next(console: Console, *, kept: bool) -> None:
     _title(console, "Where to look next")
+    ours = escape(as_typed())
     if not kept:
-        told = "[bold]readings demo --keep[/] leaves all of it running and says how to get at it, with SQL such as:"
+        told = f"[bold]{ours} demo --keep[/] leaves all of it running and says how to get at it, with SQL such as:"
         console.print(f"  {told}", soft_wrap=True)
     for question, statement in list(SQL_TO_TRY.items())[: None if kept else 2]:
         console.print(f"  [dim]-- {question}[/]", soft_wrap=True)
         for line in statement.splitlines():
             console.print(f"  {line}", soft_wrap=True, markup=False)
     if not kept:
-        told = "With a broker and a database of your own: [bold]readings migrate[/], then [bold]readings consume[/]."
+        told = f"With a broker and a database of your own: [bold]{ours} migrate[/], then [bold]{ours} consume[/]."
         console.print(f"  {told}", soft_wrap=True)
 
 
@@ -165,6 +180,7 @@ def addresses(console: Console, settings: Settings, placed: Placed, api_port: in
     reading = f'{{"type":"reading.weight","payload":{{"weight":182.4,"patientId":4,"readingTimestamp":"{now}"}}}}'
     refused = (place for place, reading in placed.items() if reading.becomes is Reason.DEVICE_DECOMMISSIONED)
     partition, offset = next(refused)
+    ours = as_typed()
     _title(console, "All of it goes on running until Ctrl-C, and is gone then")
     for what_for, told in {
         "The database, with psql:": [f"psql {url}"],
@@ -184,10 +200,10 @@ def addresses(console: Console, settings: Settings, placed: Placed, api_port: in
         "For the other commands, in another shell:": [
             f"export READINGS_DATABASE_URL={url}",
             f"export READINGS_KAFKA_BOOTSTRAP_SERVERS={bootstrap}",
-            "readings status",
-            "readings verify",
-            "readings registry show device 576 --at 2026-10-28T00:00:00Z",
-            f"readings explain {settings.raw_topic} {partition} {offset}",
+            f"{ours} status",
+            f"{ours} verify",
+            f"{ours} registry show device 576 --at 2026-10-28T00:00:00Z",
+            f"{ours} explain {settings.raw_topic} {partition} {offset}",
         ],
     }.items():
         console.print(f"  [dim]{what_for}[/]", soft_wrap=True)
