@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.build import at
+from tests.fill import fill
+from tests.practice import given
 from tests.test_answers import Practice, days, local, on_every_engine, practice  # noqa: F401 - a fixture
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -56,6 +58,11 @@ ANSWERS: dict[int, list[tuple[Any, ...]]] = {
     # What the cuff shows when clocks go forward: an hour behind.
     10: [(1, 7, Decimal(-1), 1)],
 }
+# It tells a clock's offset, and not whose clock: no device's to be mended.
+OF_NO_DEVICE = (
+    "2025-03-16T12:00",
+    {"kind": "temperature", "patientId": 77, "temperature": 98.6, "temperatureUnit": "F", "deviceTimeZoneOffset": 0},
+)
 
 
 def test_there_are_ten_recipes_and_ten_answers() -> None:
@@ -65,10 +72,13 @@ def test_there_are_ten_recipes_and_ten_answers() -> None:
 
 @on_every_engine
 async def test_each_recipe_answers_as_one_would_by_hand(practice: Practice) -> None:  # noqa: F811
-    """And one more patient, whom the registry knows and who has never sent anything."""
+    """And one more patient, whom the registry knows and who has never sent anything; and the clock of no device."""
     await practice.never_measured(99)
+    await fill(practice.url, [], given([OF_NO_DEVICE], partition=1))
     for number, query in RECIPES.items():
-        assert await practice.ask(query) == ANSWERS[number], f"recipe {number}"
+        answer = await practice.ask(query)
+        assert answer == ANSWERS[number], f"recipe {number}"
+        assert not any(isinstance(value, float) for row in answer for value in row), f"recipe {number} shows -10.399999"
 
 
 @on_every_engine
