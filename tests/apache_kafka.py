@@ -1,14 +1,11 @@
 """Apache Kafka itself, one node in KRaft mode, from the jars that `tests/kafka/pom.xml` names."""
 
-import hashlib
-import shutil
 import signal
 import socket
-import subprocess
-import tempfile
 from pathlib import Path
 
 from ingest.demo.kept_server import HOST, EmbeddedServerError, KeptServer, free_port
+from tests.fetched import MissingError, fetched_once, program
 
 ROOT = Path(__file__).parents[1]
 POM = ROOT / "tests" / "kafka" / "pom.xml"
@@ -16,36 +13,13 @@ JARS = ROOT / ".kafka-jars"
 RESOLVE_WITHIN_S = 240
 
 
-class KafkaMissingError(RuntimeError):
-    """Apache Kafka cannot be had here; the text says what is missing."""
-
-
 def jars() -> Path:
     """The folder with the broker's jars; resolved once for each version of the pom, and kept."""
-    folder = JARS / hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
-    if folder.is_dir():
-        return folder
-    JARS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=JARS) as unfinished:
-        whole = Path(unfinished) / "jars"
-        command = [program("mvn"), "--batch-mode", "--quiet", "--file", str(POM), f"-Djars={whole}", "package"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=RESOLVE_WITHIN_S, check=False)
-        except subprocess.TimeoutExpired:
-            raise KafkaMissingError(f"lacks an answer of Maven's registry within {RESOLVE_WITHIN_S} s") from None
-        if done.returncode != 0:
-            faults = [line for line in done.stdout.splitlines() if "ERROR" in line] or ["mvn failed"]
-            raise KafkaMissingError(f"lacks jars that Maven's registry did not give: {faults[0]}")
-        if not folder.is_dir():  # another session may have been first
-            whole.rename(folder)
-    return folder
 
+    def resolve(folder: Path) -> list[str]:
+        return [program("mvn"), "--batch-mode", "--quiet", "--file", str(POM), f"-Djars={folder}", "package"]
 
-def program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        raise KafkaMissingError(f"lacks the program {name} (on Debian: default-jre-headless, maven)")
-    return str(Path(found).resolve())
+    return fetched_once(POM, JARS, resolve, registry="Maven's registry", within_s=RESOLVE_WITHIN_S)
 
 
 class ApacheKafka(KeptServer):
@@ -64,7 +38,7 @@ class ApacheKafka(KeptServer):
             super().start()
         except EmbeddedServerError as error:
             if "UnsupportedClassVersionError" in str(error):
-                raise KafkaMissingError("lacks Java 17 or newer") from None
+                raise MissingError("lacks Java 17 or newer") from None
             raise
 
     @property

@@ -5,9 +5,9 @@ import json
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -19,14 +19,15 @@ from enrich.law import Law
 from enrich.zones import table_zones
 from ingest.demo.embedded_broker import EmbeddedBroker
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
+from ingest.demo.kept_server import KeptServer
 from ingest.demo.kept_server import free_port as find_free_port
 from ingest.law_parameters import adopt_parameters, parameters
 from sinks.database import Database
 from sinks.migrate import migrate
 from tests import archives
-from tests.apache_kafka import ApacheKafka, KafkaMissingError
+from tests.apache_kafka import ApacheKafka
 from tests.canaries import heard
-from tests.node_packages import NodeMissingError
+from tests.fetched import MissingError
 from tests.timescale_wasm import Timescale
 
 # A record to produce: key, value, timestamp in ms, and the partition where the key is not to choose it.
@@ -49,35 +50,34 @@ def tansu() -> Iterator[EmbeddedBroker]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def apache_kafka() -> Iterator[ApacheKafka]:
-    """Where it cannot be had, a skip that says what is missing; in CI a failure."""
-    server, lack = ApacheKafka(), ""
+Server = TypeVar("Server", bound=KeptServer)
+
+
+@contextmanager
+def where_it_can_be_had(server: Server, name: str) -> Iterator[Server]:
+    """The server, started; where it cannot be had, a skip that says what is missing; in CI a failure."""
+    lack = ""
     try:
         server.start()
-    except KafkaMissingError as error:
+    except MissingError as error:
         lack = str(error)
     if lack and os.environ.get("CI") == "true":
-        pytest.fail(f"CI runs on Apache Kafka, and {lack}", pytrace=False)
+        pytest.fail(f"CI runs on {name}, and {lack}", pytrace=False)
     if lack:
-        pytest.skip(f"Apache Kafka: {lack}")
+        pytest.skip(f"{name}: {lack}")
     with server:
         yield server
 
 
 @pytest.fixture(scope="session")
+def apache_kafka() -> Iterator[ApacheKafka]:
+    with where_it_can_be_had(ApacheKafka(), "Apache Kafka") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def timescale() -> Iterator[Timescale]:
-    """Where it cannot be had, a skip that says what is missing; in CI a failure."""
-    server, lack = Timescale(), ""
-    try:
-        server.start()
-    except NodeMissingError as error:
-        lack = str(error)
-    if lack and os.environ.get("CI") == "true":
-        pytest.fail(f"CI runs on TimescaleDB, and {lack}", pytrace=False)
-    if lack:
-        pytest.skip(f"TimescaleDB: {lack}")
-    with server:
+    with where_it_can_be_had(Timescale(), "TimescaleDB") as server:
         yield server
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 from ingest.demo.kept_server import HOST, KeptServer
-from tests.node_packages import installed, program
+from tests.fetched import program
+from tests.node_packages import installed
 
 PACKAGES = Path(__file__).parent / "object_stores"
 BUCKET = "archives"

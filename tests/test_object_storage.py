@@ -1,7 +1,6 @@
 """Archives in object storage: by the clouds' own protocols, against servers that know who asks."""
 
 import gzip
-import os
 from collections.abc import Iterator
 
 import obstore
@@ -9,7 +8,7 @@ import pytest
 from obstore.store import from_url
 
 from tests.archives import backfill, environment, fetch, lines
-from tests.node_packages import NodeMissingError
+from tests.conftest import where_it_can_be_had
 from tests.object_stores import BUCKET, S3, Azure
 from tests.service import readings
 
@@ -22,17 +21,7 @@ WRONG = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 
 @pytest.fixture(scope="module", params=[S3, Azure], ids=["s3", "az"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    """Where it cannot be had, a skip that says what is missing; in CI a failure."""
-    server, lack = request.param(start_timeout_s=300.0), ""
-    try:
-        server.start()
-    except NodeMissingError as error:
-        lack = str(error)
-    if lack and os.environ.get("CI") == "true":
-        pytest.fail(f"CI runs against object storage, and {lack}", pytrace=False)
-    if lack:
-        pytest.skip(f"object storage: {lack}")
-    with server:
+    with where_it_can_be_had(request.param(start_timeout_s=300.0), "object storage") as server:
         server.make_bucket()
         yield server
 

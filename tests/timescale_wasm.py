@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 
 from ingest.demo.kept_server import HOST, KeptServer
-from tests.node_packages import installed, program
+from tests.fetched import program
+from tests.node_packages import installed
 
 PACKAGES = Path(__file__).parent / "timescale"
 

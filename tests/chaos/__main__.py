@@ -16,8 +16,9 @@ from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from ingest.law_parameters import adopt_parameters, parameters
 from sinks.database import Database
 from sinks.migrate import migrate
-from tests.apache_kafka import ApacheKafka, KafkaMissingError
+from tests.apache_kafka import ApacheKafka
 from tests.chaos.run import Outcome, chaos
+from tests.fetched import MissingError
 
 MOST_FAULTS_SHOWN = 20
 
@@ -51,7 +52,7 @@ def main() -> int:
     try:
         with ApacheKafka() as broker, EmbeddedPostgres() as postgres:
             outcome = asyncio.run(trial(postgres, broker, asked))
-    except KafkaMissingError as error:
+    except MissingError as error:
         print(f"Apache Kafka: {error}", file=sys.stderr)
         return 1
     if not outcome.faults:
