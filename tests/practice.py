@@ -6,10 +6,16 @@ lives in Honolulu: cuff 11. Device 4 (customer 1) is decommissioned on 20 March 
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from struct import unpack
 from typing import Any
 
+import asyncpg
+import pytest
+
+import sinks.readings
 from schemas.record import Place, Record
 from sinks.database import Connection
 from tests.build import at, envelope
@@ -121,11 +127,70 @@ def given(readings: Sequence[Given] = READINGS, *, partition: int = 0) -> list[R
     ]
 
 
-async def insert(connection: Connection, table: str, rows: Sequence[Any], columns: Sequence[str]) -> None:
-    """What a COPY does, which the WASM build of TimescaleDB does not take."""
+def insert_what_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The WASM build of TimescaleDB takes no COPY: rows and packed rows alike are inserted, one by one."""
+    monkeypatch.setattr(sinks.readings, "_copy", _insert)
+    monkeypatch.setattr(asyncpg.Connection, "copy_to_table", _insert_packed)
+
+
+async def _insert(connection: Connection, table: str, rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> None:
     values = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
     for row in rows:
         await connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})", *row)
+
+
+async def _insert_packed(
+    connection: Connection, table: str, *, source: bytes, columns: Sequence[str], **how: str
+) -> None:
+    assert how == {"format": "binary"}
+    types = dict(
+        await connection.fetch(
+            "SELECT attname, atttypid::regtype::text FROM pg_attribute WHERE attrelid = $1::text::regclass", table
+        )
+    )
+    read = [_FROM_BINARY.get(types[column], bytes.decode) for column in columns]
+    rows = [
+        [None if field is None else value(field) for value, field in zip(read, fields, strict=True)]
+        for fields in _fields(bytes(source))
+    ]
+    await _insert(connection, table, rows, columns)
+
+
+def _fields(packed: bytes) -> Iterator[list[bytes | None]]:
+    """The fields of each row, as PostgreSQL's documentation of COPY has them."""
+    stream = BytesIO(packed)
+    assert stream.read(19) == b"PGCOPY\n\xff\r\n\0" + bytes(8)
+    while (count := _number(stream.read(2))) != -1:
+        lengths_and_fields = ((length := _number(stream.read(4)), stream.read(max(length, 0))) for _ in range(count))
+        yield [None if length == -1 else field for length, field in lengths_and_fields]
+    assert stream.read() == b""
+
+
+def _number(field: bytes) -> int:
+    return int.from_bytes(field, signed=True)
+
+
+def _instant(field: bytes) -> datetime:
+    return datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=_number(field))
+
+
+def _texts(field: bytes) -> list[str]:
+    """An array of text: dimensions, whether it holds nulls, the type's oid, length and lower bound, then members."""
+    stream = BytesIO(field)
+    (dimensions,) = unpack(">i8x", stream.read(12))
+    count = unpack(">i4x", stream.read(8))[0] if dimensions else 0
+    return [stream.read(_number(stream.read(4))).decode() for _ in range(count)]
+
+
+_FROM_BINARY: dict[str, Callable[[bytes], Any]] = {
+    "bigint": _number,
+    "integer": _number,
+    "smallint": _number,
+    "boolean": lambda field: field == b"\1",
+    "double precision": lambda field: unpack(">d", field)[0],
+    "timestamp with time zone": _instant,
+    "text[]": _texts,
+}
 
 
 async def opened(url: str) -> None:

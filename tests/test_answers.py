@@ -7,7 +7,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-import sinks.readings
 from enrich.law import Law
 from enrich.zones import table_zones
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
@@ -18,7 +17,7 @@ from sinks.migrate import migrate
 from tests.build import at
 from tests.conftest import ON_TIMESCALE, empty, fresh_database
 from tests.fill import DEVICES, PATIENTS, fill
-from tests.practice import EDT, EST, HST, MST, given, insert, opened, told
+from tests.practice import EDT, EST, HST, MST, given, insert_what_is_copied, opened, told
 
 POSTGRES, LIVE, REFRESHED = "postgres", "timescale", "timescale, refreshed and columnar"
 on_every_engine = pytest.mark.parametrize(
@@ -72,7 +71,7 @@ async def practice(
             yield Practice(url, refreshed=False)
         return
     timescale = request.getfixturevalue("timescale")
-    monkeypatch.setattr(sinks.readings, "_copy", insert)
+    insert_what_is_copied(monkeypatch)
     await empty(timescale)
     database = Database(timescale.url, timeout_s=30)
     await migrate(database)

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-import sinks.readings
 import sinks.retention
 from enrich.law import Law
 from enrich.registry import Registry
@@ -33,7 +32,7 @@ from sinks.roles import make_roles
 from tests.build import LAW, at, envelope
 from tests.conftest import ON_TIMESCALE, execute
 from tests.fill import DEVICES, PATIENTS, RAW, fill
-from tests.practice import given, insert, opened, pressure, told
+from tests.practice import given, insert_what_is_copied, opened, pressure, told
 from tests.service import readings
 from tests.test_backfill import environment
 
@@ -309,7 +308,7 @@ async def test_what_is_asked_wrongly_is_refused_and_drops_nothing(
 @pytest.fixture
 async def on_timescale(timescale_database: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The practice on TimescaleDB, half of its chunks columnar, its summaries refreshed."""
-    monkeypatch.setattr(sinks.readings, "_copy", insert)
+    insert_what_is_copied(monkeypatch)
     database = Database(timescale_database, timeout_s=30)
     await migrate(database)
     await adopt_parameters(database, parameters(Law(), table_zones()))

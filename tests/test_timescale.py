@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import asyncpg
 import pytest
 
-import sinks.readings
 from enrich.law import Law
 from enrich.zones import table_zones
 from ingest.correct import PAGE
@@ -24,7 +23,7 @@ from tests import test_law_against_oracle
 from tests.build import NOON
 from tests.conftest import ON_TIMESCALE
 from tests.histories import History
-from tests.practice import insert
+from tests.practice import insert_what_is_copied
 from tests.test_corrections import Clinic, hour
 from tests.test_law_against_oracle import test_the_store_holds_what_the_oracle_says as holds_what_the_oracle_says
 from tests.test_law_under_concurrency import unlike
@@ -51,7 +50,7 @@ async def compress(url: str) -> None:
 @pytest.fixture
 async def schema(timescale_database: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of a database with the schema; what the store would copy is inserted."""
-    monkeypatch.setattr(sinks.readings, "_copy", insert)
+    insert_what_is_copied(monkeypatch)
     database = Database(timescale_database, timeout_s=30)
     await migrate(database)
     await adopt_parameters(database, parameters(Law(), table_zones()))
