@@ -111,17 +111,21 @@ class _Double:
 Double = Annotated[float, _Double()]
 
 
-_PLAIN: Final = frozenset(("--T::Z", "--T::."))
-"""What stands between the numbers of `2026-03-08T07:00:00Z` and `2026-03-08T07:00:00.123Z`."""
-
-
 def plain_instant(value: str) -> datetime:
     """An instant as nearly every sender writes it, which Python's own parser reads four times as fast as ours.
 
+    `2026-03-08T07:00:00Z`, or with a fraction, which is cut to microseconds.
+
     :raises ValueError: for all that is written otherwise, and for what is no time.
     """
-    # Python's parser takes more than RFC 3339 does: weeks, times without seconds, and from 3.13 on 24:00.
-    if value[4:20:3] not in _PLAIN or value[-1] != "Z" or value[11:13] == "24":
+    # Python's parser takes more than RFC 3339 does: weeks, times without seconds, a point or a colon before the Z, and
+    # from 3.13 on 24:00.
+    between = value[4:20:3]
+    if between == "--T::Z":
+        plain = not value[20:]
+    else:
+        plain = between == "--T::." and value[-1] == "Z" and value[20:-1].isdigit() and value.isascii()
+    if not plain or value[11:13] == "24":
         raise ValueError("not written plainly")
     return datetime.fromisoformat(value)
 

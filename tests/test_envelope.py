@@ -1,7 +1,8 @@
 """What is read in one go from JSON is what is read step by step."""
 
 import json
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import example, given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from schemas import envelope as read
 from schemas.envelope import NotUnderstood, archived_received_at
 from schemas.reading import Reading
+from schemas.wire import RFC3339, plain_instant
 from tests.build import envelope
 
 TAKEN = "2026-07-01T12:00:00Z"
@@ -113,6 +115,24 @@ def test_a_receipt_in_one_go_as_step_by_step(written: object) -> None:
 def test_a_moment_in_one_go_as_step_by_step(written: str) -> None:
     at_once, in_steps = told(envelope(readingTimestamp=written))
     assert at_once == in_steps
+
+
+@settings(max_examples=2_000)
+@given(
+    st.sampled_from(["2026-07-01T12:00:00Z", "2026-07-01T12:00:00.5Z", "2026-07-01T12:00:00.123456Z"]),
+    st.integers(0, 27),
+    st.integers(0, 2),
+    st.text(st.sampled_from("0129-:.,TtZzW+ \n\u0663\uff12"), max_size=2),
+)
+@example("2026-07-01T12:00:00.5Z", 20, 1, "")
+def test_what_is_taken_for_plainly_written_is_rfc_3339(written: str, at: int, leave_out: int, put_in: str) -> None:
+    changed = written[:at] + put_in + written[at + leave_out :]
+    try:
+        instant = plain_instant(changed)
+    except ValueError:
+        return
+    assert re.fullmatch(RFC3339, changed)
+    assert instant.tzinfo is UTC
 
 
 def test_what_is_usual_is_read_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
