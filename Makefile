@@ -21,7 +21,7 @@ demo: $(DEMO)  ## Start a broker and a database, send readings through, show wha
 	@$(BIN)/readings demo
 
 test: $(DEV)  ## Run every everyday test, a few minutes
-	@$(BIN)/python -m pytest -m 'not thorough' $(SIDE_BY_SIDE)
+	@$(BIN)/python -m pytest -m 'not (thorough or timescale or apache_kafka)' $(SIDE_BY_SIDE)
 
 test-all: $(DEV)  ## Run every test there is, as CI does: Apache Kafka throughout, 500 histories, a short chaos
 	@HISTORIES=500 $(BIN)/python -m pytest $(SIDE_BY_SIDE)

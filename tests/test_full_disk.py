@@ -17,6 +17,8 @@ from tests.archives import backfill, conserved, environment, fetch, file, line, 
 from tests.conftest import execute
 from tests.service import readings
 
+pytestmark = pytest.mark.thorough
+
 MB = 1_048_576
 
 

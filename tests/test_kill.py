@@ -17,7 +17,7 @@ from tests.service import Process, environment
 READINGS = 3_000
 DECOMMISSIONED = 5
 
-pytestmark = on_both_brokers
+pytestmark = [on_both_brokers, pytest.mark.thorough]
 
 
 def ms(instant: object) -> int:

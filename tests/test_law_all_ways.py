@@ -30,6 +30,8 @@ from tests.histories import History, history
 from tests.service import environment, readings
 from tests.test_kill import ms
 
+pytestmark = pytest.mark.thorough
+
 
 @dataclass(frozen=True)
 class World:

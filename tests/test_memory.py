@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import pytest
+
 from ingest.demo.embedded_broker import EmbeddedBroker
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from tests.bench import backfill_memory
 from tests.bench.memory import LIMIT_MB, caught_up
 from tests.bench.parts import Parts
 from tests.conftest import MakeTopics
+
+pytestmark = pytest.mark.thorough
 
 
 async def test_sixty_thousand_readings_that_wait_are_stored_within_300_mb(

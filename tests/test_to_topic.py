@@ -33,6 +33,8 @@ from tests.conftest import Broker, MakeTopics, fresh_database, on_both_brokers
 from tests.histories import history
 from tests.service import environment, readings
 
+pytestmark = pytest.mark.thorough
+
 HASH = "ab" * 32
 
 

@@ -27,7 +27,7 @@ NOT_FOR_THE_SERVICE = {
     "uszipcode",
 }
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.thorough]
 
 
 def pip(*arguments: str | Path) -> None:
