@@ -1,13 +1,17 @@
-"""The registry as of a moment, in the compact form that the judgement asks."""
+"""The registry as of a moment, in the compact form that the judgement asks.
+
+It is learnt as it is asked for: who is asked for and is not known is noted, to be learnt. A process starts at once,
+however many devices there are, and keeps in memory those whose readings come to it.
+"""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from enrich.as_of import Said, as_of, changes, customer_of_patient, history, home, value_of
 from enrich.zones import Zones
-from schemas.states import About, State
+from schemas.states import NOBODY, About, Names, State
 from schemas.wire import EARLIEST_INSTANT
 
 
@@ -43,28 +47,61 @@ class Timeline(NamedTuple, Generic[Value]):
 
 NOTHING_LEARNT: Final = -1
 """The version before the first that a database has."""
+_MOST: Final = 4_000_000
+"""Identifiers, devices and patients. Those of whom there is nothing to learn count too: anybody can make them up."""
+
+Name = TypeVar("Name")
+
+
+class _Learnt(dict[Name, Value | None]):
+    """What was learnt of whom. None is learnt too: there is nobody by that name."""
+
+    def __init__(self, missed: Callable[[], None]) -> None:
+        super().__init__()
+        self.wanted = set[Name]()
+        self._missed = missed
+
+    def __missing__(self, name: Name) -> None:
+        self.wanted.add(name)
+        self._missed()
 
 
 class Registry:
-    """What is known of devices, patients and identifiers, up to `version`. Holds no raw states."""
+    """What is known by now of devices, patients and identifiers, as of `version`. Holds no raw states.
+
+    Whoever is asked for and was not learnt is answered for as if there were nobody, and `wanted` from then on.
+    """
 
     def __init__(self, zones: Zones) -> None:
         self.version = NOTHING_LEARNT
         self._zones = zones
-        self._devices: dict[int, Timeline[DeviceAsOf]] = {}
-        self._patients: dict[int, Timeline[PatientAsOf]] = {}
+        self.missed = 0
+        """How often somebody was asked for in vain: an answer during which it grows is in doubt."""
+        self._owners = _Learnt[str, int](self._miss)
+        self._devices = _Learnt[int, Timeline[DeviceAsOf]](self._miss)
+        self._patients = _Learnt[int, Timeline[PatientAsOf]](self._miss)
         self._alike: dict[Timeline[PatientAsOf], Timeline[PatientAsOf]] = {}
-        self._owners: dict[str, int] = {}
         # Asked several times for each reading: the dictionaries' own look-ups, with no step of ours between.
-        self.owner: Callable[[str], int | None] = self._owners.get
+        self.owner: Callable[[str], int | None] = self._owners.__getitem__
         """The device that an identifier belongs to, for ever; None is nobody."""
-        self.history_of_device: Callable[[int], Timeline[DeviceAsOf] | None] = self._devices.get
+        self.history_of_device: Callable[[int], Timeline[DeviceAsOf] | None] = self._devices.__getitem__
         """A device at every moment; None if there is no state of it at all."""
-        self.history_of_patient: Callable[[int], Timeline[PatientAsOf] | None] = self._patients.get
+        self.history_of_patient: Callable[[int], Timeline[PatientAsOf] | None] = self._patients.__getitem__
         """A patient at every moment; None if there is no state at all: no zone and no customer."""
 
-    def learn(self, states: Iterable[State], owners: Mapping[str, int], *, version: int) -> None:
-        """Replace what is known of those whom `states` are about: always *all* states of each of them."""
+    @property
+    def wanted(self) -> Names:
+        """Those who were asked for in vain and are still to be learnt."""
+        return Names(frozenset(self._owners.wanted), frozenset(self._devices.wanted), frozenset(self._patients.wanted))
+
+    def learn(self, states: Iterable[State], owners: Mapping[str, int], *, version: int, of: Names = NOBODY) -> None:
+        """Replace what is known of those whom `states` are about: always *all* states of each of them.
+
+        :param of: those who were asked for: of whom there is nothing among the states and owners, there is nobody.
+        """
+        if len(self._owners) + len(self._devices) + len(self._patients) > _MOST:
+            for everybody in (self._owners, self._devices, self._patients, self._alike):
+                everybody.clear()
         whose: dict[tuple[About, int], list[State]] = {}
         for state in states:
             whose.setdefault((state.about, state.subject_id), []).append(state)
@@ -77,27 +114,38 @@ class Registry:
                 alike = timeline if timeline.moments else self._alike.setdefault(timeline, timeline)
                 self._patients[subject_id] = alike
         self._owners.update(owners)
+        for learnt, names in self._each(of):
+            for name in names:
+                learnt.setdefault(name, None)
+            learnt.wanted.difference_update(names)
         self.version = version
+
+    def forget(self, changed: Names, *, version: int) -> None:
+        """Of these something else is told at `version`: they are learnt anew when they are asked for.
+
+        A version that the registry has reached already changes nothing.
+        """
+        if version > self.version:
+            for learnt, names in self._each(changed):
+                for name in names:
+                    learnt.pop(name, None)
+            self.version = version
 
     def device(self, device_id: int, *, at: datetime) -> DeviceAsOf | None:
         """The device as of `at`; None if there is no state of it at all."""
-        timeline = self._devices.get(device_id)
+        timeline = self.history_of_device(device_id)
         return None if timeline is None else timeline.at(at)
 
     def patient(self, patient_id: int, *, at: datetime) -> PatientAsOf:
         """The patient as of `at`; one without any state has no zone and no customer."""
-        timeline = self._patients.get(patient_id)
+        timeline = self.history_of_patient(patient_id)
         return PatientAsOf() if timeline is None else timeline.at(at)
 
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """How many devices and patients are known."""
-        return len(self._devices), len(self._patients)
+    def _each(self, names: Names) -> tuple[tuple[_Learnt[Any, Any], frozenset[Any]], ...]:
+        return (self._owners, names.identifiers), (self._devices, names.devices), (self._patients, names.patients)
 
-    @property
-    def identifiers(self) -> int:
-        """How many identifiers are known."""
-        return len(self._owners)
+    def _miss(self) -> None:
+        self.missed += 1
 
     def _patient_timeline(self, states: Iterable[State]) -> Timeline[PatientAsOf]:
         told = changes(states)

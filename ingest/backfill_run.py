@@ -21,7 +21,7 @@ from ingest.content import Content, UnreadableFileError
 from ingest.correct import correct
 from ingest.garbage import keep_what_is_here
 from ingest.law_parameters import check_parameters, parameters
-from ingest.learn import learn_registry
+from ingest.learn import begin
 from ingest.newest import Newest
 from ingest.patience import Patience, before
 from ingest.publisher import publisher
@@ -33,6 +33,7 @@ from ingest.store import store
 from sinks.corrections import pending_corrections
 from sinks.database import Database
 from sinks.errors import SinkError
+from sinks.registry import knows_a_device
 
 log = structlog.get_logger(__name__)
 
@@ -81,16 +82,19 @@ async def backfill(
     report = Report()
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(ready_database(settings, "backfill"))
+        registry = Registry(zones)
+        await begin(database, registry)
+        keep_what_is_here()
+        await _warn_of_no_device(database)
         await check_parameters(database, parameters(settings.law, zones))
         enter_archive: Enter = partial(_enter, database)
         judge_and_store: Callable[..., Awaitable[Change]]
         if manner.to_topic and not manner.dry_run:
             judge_and_store = (await stack.enter_async_context(publisher(settings))).publish
         elif manner.dry_run:
-            rehearsal = Rehearsal(database, await _known_registry(database, zones), settings.law)
+            rehearsal = Rehearsal(database, registry, settings.law)
             enter_archive, judge_and_store = rehearsal.enter, rehearsal.store
         else:
-            registry = await _known_registry(database, zones)
             judge_and_store = partial(store, database=database, registry=registry, law=settings.law, newest=Newest())
         line = StopLine(0 if manner.accept_bad_input else settings.stop_line_window, settings.stop_line_share)
         choice = Choice(since=manner.since, until=manner.until, limit=manner.limit)
@@ -123,16 +127,10 @@ async def backfill(
     return report
 
 
-async def _known_registry(database: Database, zones: Zones) -> Registry:
-    """All that the histories tell at this moment. What comes later is learnt as batches are stored."""
-    registry = Registry(zones)
-    await learn_registry(database, registry)
-    keep_what_is_here()
-    devices, patients = registry.sizes
-    log.info("registry known", devices=devices, patients=patients, version=registry.version)
-    if not devices:
-        log.warning("the registry knows no device: all is set aside until it does; see: readings registry load")
-    return registry
+async def _warn_of_no_device(database: Database) -> None:
+    async with database.transaction(readonly=True) as connection:
+        if not await knows_a_device(connection):
+            log.warning("the registry knows no device: all is set aside until it does; see: readings registry load")
 
 
 async def _enter(database: Database, content: Content) -> Standing:

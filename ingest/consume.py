@@ -21,10 +21,10 @@ from ingest.health import BEAT_EVERY_S, Health
 from ingest.http.probes import probes
 from ingest.kafka import KafkaSource
 from ingest.law_parameters import check_parameters, parameters
-from ingest.learn import learn_registry
+from ingest.learn import begin
 from ingest.metrics import Metrics
 from ingest.newest import Newest
-from ingest.patience import Patience, before, patiently
+from ingest.patience import Patience, before
 from ingest.registry_feed import store_states, topic_state
 from ingest.settings import Settings
 from ingest.stop_line import StopLine, StopLineError, under
@@ -75,7 +75,7 @@ class Consumer:
             "backfill": self._backfill_source,
         }
         lags = {what: source.lag for what, source in sources.items() if source is not None}
-        self._registry_learnt = asyncio.Event()
+        self._registry_caught_up = asyncio.Event()
         self._health = Health("database", *(f"{what}: start" for what in lags))
         self._health.behind = self._behind
         self._metrics = Metrics(self._health, lags, zones.version)
@@ -133,6 +133,7 @@ class Consumer:
 
     async def _check(self) -> None:
         await check_schema(self._database)
+        await begin(self._database, self._registry)
         await check_parameters(self._database, self._parameters)
 
     async def _follow_registry(self) -> None:
@@ -163,10 +164,10 @@ class Consumer:
                     break  # told to stop: the batch in hand is finished
             await store_batch(batch)
 
-        async def registry_learnt() -> None:
-            await self._registry_learnt.wait()
+        async def registry_known() -> None:
+            await self._registry_caught_up.wait()
 
-        await self._follow("backfill", source, store_after_live, registry_learnt, stand_still)
+        await self._follow("backfill", source, store_after_live, registry_known, stand_still)
 
     def _storing(self, holds: str, database: Database, *, accept_bad_input: bool) -> Callable[[Batch], Awaitable[None]]:
         """What stores a batch of readings, looks whether the line has to stop, and counts."""
@@ -219,19 +220,16 @@ class Consumer:
             await source.stop()
 
     async def _registry_known(self) -> None:
-        """Wait, for a bounded time, until the histories hold what the registry topics hold now; then learn them."""
+        """Wait, for a bounded time, until the histories hold what the registry topics hold now."""
         marks = await marks_now(self._settings, self._database, registry_topics(self._settings))
         try:
             async with asyncio.timeout(self._settings.registry_catch_up_s):
                 await reach(self._database, marks)
         except TimeoutError:
             log.warning("the registry has not caught up; going on with what is known")
-        await patiently(lambda: learn_registry(self._database, self._registry))
         keep_what_is_here()
-        await patiently(self._check)  # by whatever law: it may have changed since the first look
-        devices, patients = self._registry.sizes
-        self._registry_learnt.set()
-        log.info("registry known", devices=devices, patients=patients, version=self._registry.version)
+        self._registry_caught_up.set()
+        log.info("registry caught up", version=self._registry.version)
 
     async def _correct(self) -> None:
         """Work off what late changes of the registry ask for; idle, learn of its changes within a second."""
@@ -245,8 +243,6 @@ class Consumer:
             async with database.transaction() as connection:
                 return await pending_corrections(connection)
 
-        # Else two tasks would learn the whole registry, each for itself.
-        await before(self._stop, self._registry_learnt.wait)
         try:
             while not self._stop.is_set():
                 pieces = await patiently(once)

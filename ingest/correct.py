@@ -11,6 +11,7 @@ from enrich.law import Law
 from enrich.rank import ranked_by_key, set_aside
 from enrich.registry import Registry
 from ingest.change import Change, fates
+from ingest.learn import asked, hold
 from ingest.store import mentions
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.kinds import Kind
@@ -32,7 +33,6 @@ from sinks.readings import (
     remove_readings,
     remove_rejections,
 )
-from sinks.registry import news_since, share_registry
 
 PAGE: Final = 2_000
 """Most lines that one transaction judges again: what a live batch may have to wait for."""
@@ -75,9 +75,7 @@ async def _one_page(
 ) -> tuple[int, Change]:
     async with database.transaction() as connection:
         change = Change(Counter(), Counter())
-        if await share_registry(connection) > registry.version:
-            news = await news_since(connection, registry.version)
-            registry.learn(news.states, news.owners, version=news.version)
+        await hold(connection, registry, since=registry.version)
         if not await alone(connection):
             return 0, change
         pieces, left = 0, page
@@ -110,12 +108,17 @@ async def rearrange(
     """
     sources = dict(touched.sources)
 
-    def again(entry: Entry[Judgement]) -> Entry[Judgement]:
+    def again(entry: Entry[Judgement]) -> Line:
         if entry.place in refused:
-            return Entry(entry.place, entry.received_at, _unstorable(entry.judgement, refused[entry.place]))
-        return judge_again(entry, first_seen=sources[entry.place.source].first_seen, registry=registry, law=law)
+            judgement = _unstorable(entry.judgement, refused[entry.place])
+            return Line(entry, Entry(entry.place, entry.received_at, judgement))
+        seen = sources[entry.place.source].first_seen
+        return Line(entry, judge_again(entry, first_seen=seen, registry=registry, law=law))
 
-    lines = {old.place: Line(old, new) for old in touched.entries if Line(old, new := again(old)).changed}
+    async def all_again(entries: Sequence[Entry[Judgement]]) -> dict[Place, Line]:
+        return await asked(connection, registry, lambda: {entry.place: again(entry) for entry in entries})
+
+    lines = {place: line for place, line in (await all_again(touched.entries)).items() if line.changed}
     known: set[ReadingKey] = set()
     while keys := {key for line in lines.values() for key in line.keys} - known:
         # Whatever competes under a key is judged again too: the same change may have touched it, on a later page, and
@@ -125,7 +128,7 @@ async def rearrange(
         held = {entry.place: entry for entry in (*standing.entries, *aside.entries)}
         if any(key in keys and place not in held for place, line in lines.items() for key in [line.old_key]):
             raise CollisionError("a line that was to be judged again has changed meanwhile")
-        lines |= {place: Line(entry, again(entry)) for place, entry in held.items() if place not in lines}
+        lines |= await all_again([entry for place, entry in held.items() if place not in lines])
         known |= keys
     moved = list(_moves(lines.values()))
     olds, news = [line.old for line in moved], [line.new for line in moved]
@@ -135,7 +138,7 @@ async def rearrange(
     if rejections:
         await remove_rejections(connection, rejections, sources)
     await insert(connection, news, sources)
-    await note_mentions(connection, mentions(news, registry))
+    await note_mentions(connection, await asked(connection, registry, lambda: mentions(news, registry)))
     return Change(fates(news), fates(olds))
 
 

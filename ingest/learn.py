@@ -1,24 +1,50 @@
-"""The whole registry, learnt when a process begins."""
+"""The registry, learnt as it is asked for."""
 
-from enrich.registry import NOTHING_LEARNT, Registry
-from schemas.states import About
+from collections.abc import Callable
+from typing import TypeVar
+
+from enrich.registry import Registry
+from schemas.states import NOBODY, Names
 from sinks.database import Connection, Database
-from sinks.registry import EVERYTHING, histories, owners_since, registry_version
+from sinks.registry import changed_since, registry_version, share_registry
+from sinks.told import told_of
+
+Answer = TypeVar("Answer")
 
 
-async def learn_registry(database: Database, registry: Registry) -> None:
-    """Learn all that the histories tell at this moment.
+async def begin(database: Database, registry: Registry) -> None:
+    """Learn from here on: whatever changes after this, the law included, is noticed before anything is stored."""
+    async with database.transaction(readonly=True) as connection:
+        registry.forget(NOBODY, version=await registry_version(connection))
 
-    Until the last step nothing counts as learnt: interrupted, it begins anew.
+
+async def hold(connection: Connection, registry: Registry, *, since: int) -> Names:
+    """Keep the registry from moving until this transaction ends; who was told of after version `since`.
+
+    :raises OperatorError: when the law has changed since then.
     """
-    async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
-        await learn_all(connection, registry)
+    version = await share_registry(connection)
+    if version == since:
+        return NOBODY
+    changed = await changed_since(connection, since)
+    registry.forget(changed, version=version)
+    return changed
 
 
-async def learn_all(connection: Connection, registry: Registry) -> None:
-    """As the above, where the registry cannot move; page by page, for a million devices' states are gigabytes."""
-    for about in About:
-        async for states in histories(connection, about):
-            registry.learn(states, {}, version=NOTHING_LEARNT)
-    version = await registry_version(connection)
-    registry.learn((), await owners_since(connection, EVERYTHING), version=version)
+async def learn_wanted(connection: Connection, registry: Registry) -> None:
+    """Learn of all who were asked for in vain. Call it where the registry cannot move, and at its version."""
+    version, names = registry.version, registry.wanted
+    told = await told_of(connection, names)
+    # Else our lock is lost, and with it the transaction: another task knows of a later version already.
+    if registry.version == version:
+        registry.learn(told.states, told.owners, version=version, of=told.of)
+
+
+async def asked(connection: Connection, registry: Registry, ask: Callable[[], Answer]) -> Answer:
+    """What `ask` answers when nobody is asked for in vain. Call it where the registry cannot move, at its version."""
+    while True:
+        missed = registry.missed
+        answer = ask()
+        if registry.missed == missed:
+            return answer
+        await learn_wanted(connection, registry)

@@ -8,7 +8,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
-from enrich.judge import judge
 from enrich.law import Law
 from enrich.rank import rank, ranked_by_key, reason_beside
 from enrich.registry import Registry
@@ -17,6 +16,7 @@ from ingest.batch import Batch
 from ingest.change import READING, Change, fates
 from ingest.content import Content
 from ingest.explain_rank import as_accepted
+from ingest.judging import Judging
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, told_apart
 from sinks.database import Database
 from sinks.errors import OperatorError
@@ -44,16 +44,10 @@ class Rehearsal:
 
     async def store(self, batch: Batch, *, look: Callable[[Sequence[Entry[Judgement]]], None]) -> Change:
         """What storing the batch would change. Whether the database would refuse a row is not known here."""
-        seen = {name: source.first_seen for name, source in batch.sources.items()}
-        entries: list[Entry[Judgement]] = [
-            Entry(
-                record.place,
-                record.received_at,
-                judge(record, first_seen=seen[record.place.source], registry=self._registry, law=self._law),
-            )
-            for record in batch.records
-        ]
-        look(entries)
+        judging = Judging(batch, self._registry, self._law)
+        look(judging.entries)
+        async with self._database.transaction(readonly=True) as connection:
+            entries = await judging.settled(connection)
         accepted, rejected = told_apart(entries)
         by_key = ranked_by_key(accepted)
         were = await self._ranked(by_key)

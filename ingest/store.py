@@ -4,18 +4,19 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from enrich.judge import judge, unregistered_mentions
+from enrich.judge import unregistered_mentions
 from enrich.law import Law
 from enrich.rank import rank, ranked_by_key, reason_beside, set_aside
 from enrich.registry import Registry
 from ingest.batch import Batch
 from ingest.change import Change, fates
+from ingest.judging import Judging
+from ingest.learn import asked
 from ingest.newest import Newest
 from schemas.envelope import understand
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.reading import Reading
-from schemas.reasons import Reason
-from schemas.record import Place, Record
+from schemas.record import Place
 from sinks.carried import take, taken_already
 from sinks.database import Connection, Database
 from sinks.errors import CollisionError
@@ -31,7 +32,6 @@ from sinks.readings import (
     set_aside_under,
     standing_readings,
 )
-from sinks.registry import News, news_since, share_registry
 
 
 async def store(
@@ -50,29 +50,15 @@ async def store(
     :raises PositionMovedError: when the batch is no longer ours to store; :raises SinkError: as `sinks.errors` tells.
         In each case nothing is stored.
     """
-
-    def judged(record: Record) -> Entry[Judgement]:
-        place = record.place
-        if batch.refused is not None:
-            refused = Rejected(Reason.UNSTORABLE, batch.refused, payload=record.value or b"")
-            return Entry(place, record.received_at, refused)
-        seen = batch.sources[place.source].first_seen
-        return Entry(place, record.received_at, judge(record, first_seen=seen, registry=registry, law=law))
-
-    judged_with = registry.version  # the registry may learn, for a correction, before our transaction begins
-    entries = [judged(record) for record in batch.records]
-    look(entries)
+    judging = Judging(batch, registry, law)
+    look(judging.entries)
     newest = newest or Newest()
     try:
         async with database.transaction() as connection:
             await move(connection, batch.moves, batch.last)
             carried = {*batch.carried, *batch.stand_elsewhere}
             taken = await taken_already(connection, carried, batch.sources) if carried else set[Place]()
-            if await share_registry(connection) > judged_with:
-                news = await news_since(connection, judged_with)
-                registry.learn(news.states, news.owners, version=news.version)
-                pairs = zip(batch.records, entries, strict=True)
-                entries = [judged(record) if touches(news, entry.judgement) else entry for record, entry in pairs]
+            entries = await judging.settled(connection)
             if carried:
                 entries, carried = untaken(entries, taken), carried - taken
             accepted, rejected = told_apart(entries)
@@ -81,7 +67,7 @@ async def store(
             winners = [*alone, *ranked.winners]
             await insert_readings(connection, winners, ranked.sources)
             await insert_rejections(connection, [*rejected, *ranked.others], ranked.sources)
-            await note_mentions(connection, mentions(winners, registry))
+            await note_mentions(connection, await asked(connection, registry, lambda: mentions(winners, registry)))
             if carried:
                 await take(connection, carried, batch.sources, repeated=carried - {entry.place for entry in entries})
     except CollisionError:
@@ -188,15 +174,3 @@ async def follow_winners(
     if changed:
         await change_reasons(connection, changed)
     return Counter(line.reason for line, _ in changed), Counter(str(reason) for _, reason in changed)
-
-
-def touches(news: News, judgement: Judgement) -> bool:
-    """Whether the news concern a device, identifier or patient that the reading names or was given."""
-    reading = judgement.reading
-    if reading is None:
-        return False
-    return (
-        not news.devices.isdisjoint((judgement.device_id, reading.device_id_named))
-        or not news.patients.isdisjoint((judgement.patient_id, reading.patient_id_named))
-        or any(identifier in news.owners for identifier in reading.identifiers_named)
-    )

@@ -11,7 +11,6 @@ from enrich.registry import Registry
 from enrich.zones import Zones
 from ingest.check import Check
 from ingest.law_parameters import parameters, standing_parameters
-from ingest.learn import learn_all
 from ingest.patience import Patience
 from ingest.ready import ready_database
 from ingest.settings import Settings
@@ -70,14 +69,13 @@ async def verify(
     picked = None if sample is None else Sample(sample, SystemRandom().getrandbits(63))
     async with ready_database(settings, "verify") as database:
         law = check_law(parameters(settings.law, zones), await standing_parameters(database))
-        judges = Judges(Registry(zones), settings.law)
 
         async def settled() -> list[Check] | int:
             """The checks, or how many corrections are pending."""
             async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
                 if pending := await pending_corrections(connection):
                     return pending
-                return await _checked(connection, judges, picked, tell)
+                return await _checked(connection, Judges(Registry(zones), settings.law), picked, tell)
 
         end = monotonic() + wait_s
         while isinstance(found := await Patience(give_up_after_s=settings.connect_timeout_s)(settled), int):
@@ -88,12 +86,11 @@ async def verify(
 
 
 async def _checked(connection: Connection, judges: Judges, sample: Sample | None, tell: Tell) -> list[Check]:
-    await learn_all(connection, judges.registry)
     partitions = await tallies(connection)
     checks = [check_conservation(partitions), check_gaps(partitions), await check_places(connection, partitions)]
     if sample is None:
         checks.append(await check_keys(connection, partitions))
-    checks.append(await check_identifiers(connection, judges.registry.identifiers))
+    checks.append(await check_identifiers(connection))
     of = [count for tally in partitions for count in (tally.readings, tally.rejections)]
     total = sum(of) if sample is None else sum(min(count, sample.size) for count in of)
     judged = 0

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from ingest.check import FIRST, Check
 from sinks.database import Connection
-from sinks.tally import Tally, faults, keys_standing_twice
+from sinks.tally import Tally, faults, identifiers_owned, keys_standing_twice
 
 
 def check_law(here: Mapping[str, str], stored: Mapping[str, str]) -> Check:
@@ -79,7 +79,8 @@ async def check_keys(connection: Connection, tallies: Sequence[Tally]) -> Check:
     return check
 
 
-async def check_identifiers(connection: Connection, owners: int) -> Check:
+async def check_identifiers(connection: Connection) -> Check:
+    owners = await identifiers_owned(connection)
     check = Check(
         "identifiers", "an identifier belongs to the device whose state naming it is earliest", "identifiers", owners
     )

@@ -1,6 +1,7 @@
 """Every line of the ledger judged again, from itself and the histories: it has to give itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from enrich.judge import judge, judge_again, unregistered_mentions
@@ -8,6 +9,7 @@ from enrich.law import Law
 from enrich.rank import rank, set_aside
 from enrich.registry import Registry
 from ingest.check import Check
+from ingest.learn import asked
 from schemas.envelope import understand
 from schemas.judgement import Accepted, Entry, Judgement, Rejected
 from schemas.reading import Reading
@@ -47,12 +49,11 @@ async def check_readings(
     noted = Check("mentions", "whatever a reading names and the registry does not tell of it is noted", "mentions")
     async for page in readings_scanned(connection, tallies, sample):
         mentions: dict[Mention, Place] = {}
-        for line, accepted in page:
-            entry: Entry[Judgement] = Entry(line.place, line.received_at, accepted)
-            again = judge_again(entry, first_seen=line.source.first_seen, registry=judges.registry, law=judges.law)
-            if again is not entry or accepted.key.subject != line.row["subject"]:
-                _compare(readings, line, again)
-            mentions |= dict.fromkeys(unregistered_mentions(accepted, judges.registry), line.place)
+        judged = await asked(connection, judges.registry, partial(_all_again, page, judges))
+        for (line, accepted), (entry, mentioned) in zip(page, judged, strict=True):
+            if entry.judgement is not accepted or accepted.key.subject != line.row["subject"]:
+                _compare(readings, line, entry)
+            mentions |= dict.fromkeys(mentioned, line.place)
         for mention in sorted(await mentions_lacking(connection, list(mentions)), key=mentions.__getitem__):
             subject, identifier, patient_id = mention
             named = f"patient {patient_id}" if identifier is None else "an identifier of nobody's"
@@ -75,10 +76,9 @@ async def check_rejections(
     outranked = Check("winners", "what rule 9 set aside ranks behind a reading that stands, and says why", "rejections")
     async for page in rejections_scanned(connection, tallies, sample):
         competing: list[tuple[Line, Entry[Accepted]]] = []
-        for line in page:
-            if line.row["reason"] == Reason.UNSTORABLE:
-                continue  # the database refused it: no rule of the law did
-            judgement = _judged(line, judges)
+        by_rules = [line for line in page if line.row["reason"] != Reason.UNSTORABLE]  # those the database refused
+        judged = await asked(connection, judges.registry, partial(_all_judged, by_rules, judges))
+        for line, judgement in zip(by_rules, judged, strict=True):
             if isinstance(judgement, Accepted) and line.row["reason"] in _SET_ASIDE:
                 competing.append((line, Entry(line.place, line.received_at, judgement)))
             elif judgement is None:
@@ -98,6 +98,20 @@ async def check_rejections(
         outranked.looked_at += len(competing)
         tell(len(page))
     return [refused, outranked]
+
+
+def _all_again(page: Iterable[tuple[Line, Accepted]], judges: Judges) -> list[tuple[Entry[Judgement], list[Mention]]]:
+    """What each reading comes to, the same judgement if nothing differs, and whom it names that nobody told of."""
+
+    def again(line: Line, accepted: Accepted) -> Entry[Judgement]:
+        entry: Entry[Judgement] = Entry(line.place, line.received_at, accepted)
+        return judge_again(entry, first_seen=line.source.first_seen, registry=judges.registry, law=judges.law)
+
+    return [(again(*one), unregistered_mentions(one[1], judges.registry)) for one in page]
+
+
+def _all_judged(lines: Iterable[Line], judges: Judges) -> list[Judgement | None]:
+    return [_judged(line, judges) for line in lines]
 
 
 def _judged(line: Line, judges: Judges) -> Judgement | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
@@ -21,6 +21,17 @@ class About(StrEnum):
 
     DEVICE = "device"
     PATIENT = "patient"
+
+
+class Names(NamedTuple):
+    """Some of those whom the registry tells of."""
+
+    identifiers: frozenset[str] = frozenset()
+    devices: frozenset[int] = frozenset()
+    patients: frozenset[int] = frozenset()
+
+
+NOBODY: Final = Names()
 
 
 class _State(WireModel):

@@ -42,6 +42,12 @@ async def faults(connection: Connection, statement: str, most: int) -> list[asyn
     return await connection.fetch(sql(statement), most, timeout=SCAN_TIMEOUT_S)
 
 
+async def identifiers_owned(connection: Connection) -> int:
+    """How many identifiers belong to a device."""
+    owned: int = await connection.fetchval("SELECT count(*) FROM device_identifiers", timeout=SCAN_TIMEOUT_S)
+    return owned
+
+
 async def keys_standing_twice(connection: Connection, most: int) -> list[asyncpg.Record]:
     """As `faults`: by the rows themselves and without any index, since it may be the index that is broken."""
     scans = ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan")

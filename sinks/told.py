@@ -1,11 +1,11 @@
-"""What one device or patient was told to be, and whom an identifier belongs to: for those who ask, not for judging."""
+"""What devices and patients were told to be, and whom identifiers belong to."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from schemas.record import Place
-from schemas.states import About, State, says_from_json
+from schemas.states import About, Names, State, says_from_json
 from sinks.database import Connection
 from sinks.statements import sql
 
@@ -19,8 +19,16 @@ class Owned(NamedTuple):
     place: Place
 
 
-async def states_of(connection: Connection, about: About, subject_id: int) -> list[State]:
-    """Every state of one device or patient; none, if there is nobody by that id."""
+class Told(NamedTuple):
+    """All that is told of some."""
+
+    of: Names
+    states: list[State]
+    owners: dict[str, int]
+
+
+async def states_of(connection: Connection, about: About, *subject_ids: int) -> list[State]:
+    """Every state of these devices or patients; none of an id that is nobody's."""
     return [
         State(
             about=about,
@@ -32,7 +40,7 @@ async def states_of(connection: Connection, about: About, subject_id: int) -> li
             recorded_at=row["recorded_at"].replace(tzinfo=UTC),
             place=Place(row["source"], row["source_partition"], row["source_offset"]),
         )
-        for row in await connection.fetch(sql(f"states_of_{about}"), subject_id)
+        for row in await connection.fetch(sql(f"states_of_{about}s"), subject_ids)
     ]
 
 
@@ -47,3 +55,20 @@ async def owners_of(connection: Connection, identifiers: Iterable[str]) -> list[
         )
         for row in await connection.fetch(sql("owners_of_identifiers"), list(identifiers))
     ]
+
+
+async def told_of(connection: Connection, names: Names) -> Told:
+    """What is told of these, of the devices that their identifiers belong to, and of whoever had any of the devices."""
+    owners = await device_ids_of(connection, names.identifiers)
+    devices = names.devices.union(owners.values())
+    states = await states_of(connection, About.DEVICE, *devices) if devices else []
+    patients = names.patients.union(held for state in states if (held := state.says.get("patientId")) is not None)
+    if patients:
+        states += await states_of(connection, About.PATIENT, *patients)
+    return Told(Names(names.identifiers, devices, patients), states, owners)
+
+
+async def device_ids_of(connection: Connection, identifiers: Collection[str]) -> dict[str, int]:
+    """The device that each of them belongs to; those of nobody are left out."""
+    rows = await connection.fetch(sql("owners_of"), list(identifiers)) if identifiers else []
+    return {row["identifier"]: row["device_id"] for row in rows}

@@ -8,14 +8,14 @@ from importlib import import_module
 import pytest
 
 from enrich.law import Law
-from enrich.registry import NOTHING_LEARNT
 from ingest.demo.embedded_broker import EmbeddedBroker
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from schemas.record import Place, Record
 from schemas.states import About, State, understand_state
 from sinks.database import Database
 from sinks.ledger import open_source
-from sinks.registry import News, add_states, news_since
+from sinks.registry import add_states
+from sinks.told import Told
 from tests.bench.__main__ import BENCHMARKS, HERE, STUDIES
 from tests.bench.found import Found, Target, medians
 from tests.bench.parts import Parts
@@ -23,6 +23,7 @@ from tests.bench.registry_tables import DEVICES, PATIENTS, load_registry
 from tests.bench.run import Asked, without
 from tests.bench.traffic import FIRST_RECEIVED, Fleet
 from tests.conftest import MakeTopics, fresh_database
+from tests.knowing import all_told
 
 TINY = Asked(readings=900, runs=1, devices=90, registries=(60, 90), seconds=1, rate=300, rows=5_000)
 FIGURES = {
@@ -116,7 +117,7 @@ async def test_the_registry_in_the_tables_is_what_the_topics_would_have_told(
             await load(url, fleet)
             found.append(await _known(url))
     assert found[0] == found[1]
-    assert len(found[0].devices) == fleet.devices
+    assert len(found[0].of.devices) == fleet.devices
 
 
 async def _told(url: str, fleet: Fleet) -> None:
@@ -140,9 +141,9 @@ async def _told(url: str, fleet: Fleet) -> None:
     await database.close()
 
 
-async def _known(url: str) -> News:
+async def _known(url: str) -> Told:
     database = Database(url, timeout_s=30)
     async with database.transaction() as connection:
-        news = await news_since(connection, NOTHING_LEARNT)
+        told = await all_told(connection)
     await database.close()
-    return news._replace(states=sorted(news.states, key=lambda state: state.place))
+    return told._replace(states=sorted(told.states, key=lambda state: state.place))

@@ -25,17 +25,18 @@ from ingest.law_parameters import adopt_parameters, parameters
 from ingest.registry_feed import store_states
 from ingest.store import store
 from schemas.record import Place, Record
-from schemas.states import About, State
+from schemas.states import NOBODY, About, Names, State
 from schemas.wire import EARLIEST_INSTANT
 from sinks.corrections import alone, queue_everything
 from sinks.database import Database
 from sinks.errors import CollisionError, OperatorError
 from sinks.ledger import Move, Source, begin_partition, open_source
 from sinks.readings import Loaded
-from sinks.registry import add_states, news_since
+from sinks.registry import add_states
 from tests import oracle
 from tests.build import LAW, NOON, SOURCE, envelope, rfc3339
 from tests.histories import REGISTRY_FILES, History
+from tests.knowing import learned
 from tests.test_law_under_concurrency import told, unlike
 
 ARCHIVE = "archive:zz"
@@ -835,25 +836,20 @@ async def test_a_reading_that_gives_way_while_its_correction_waits_is_judged_aga
     await clinic.holds()
 
 
-async def learned(url: str) -> Registry:
-    """The registry of a replica that has just looked."""
-    database, registry = Database(url, timeout_s=30), Registry(table_zones())
-    async with database.transaction() as connection:
-        news = await news_since(connection, 0)
-    await database.close()
-    registry.learn(news.states, news.owners, version=news.version)
-    return registry
-
-
 @pytest.mark.parametrize(
     "news", ["device", "device of an identifier", "new device", "patient", "named patient", "identifier", "owner"]
 )
-async def test_a_batch_judged_before_the_news_is_judged_again_under_the_lock(migrated: str, news: str) -> None:
+@pytest.mark.parametrize("asked_before", [False, True])
+async def test_a_batch_judged_before_the_news_is_judged_again_under_the_lock(
+    migrated: str, news: str, asked_before: bool
+) -> None:
     """Whatever they touch: the device found or named, the patient had or named, an identifier. Nothing is left over."""
     clinic = Clinic(migrated, PAGE)
     await clinic.device(1, since=hour(-9), patientId=7)
     await clinic.device(2, since=hour(-9), deviceIdentifiers=[{"value": "A"}])
-    stale = await learned(migrated)
+    # What it was told nobody knows of, it keeps as well: that has to be unlearnt.
+    nobody_yet = Names(frozenset({"B"}), frozenset({5, 6}), frozenset({8})) if asked_before else NOBODY
+    stale = await learned(clinic.database, also=nobody_yet)
     match news:
         case "device":
             await clinic.device(1, since=hour(-1), currentStatus="decommissioned")
@@ -916,7 +912,7 @@ async def test_what_a_replicas_corrections_learn_while_a_batch_is_begun_does_not
 
 
 async def test_a_replica_that_knows_of_nothing_judges_by_all_that_was_told(clinic: Clinic) -> None:
-    """The first batch of a process, and its first correction, learn the whole registry."""
+    """The first batch of a process, and its first correction, learn of whomever they concern."""
     await clinic.device(since=hour(-9), patientId=7)
     await clinic.give()
     await clinic.patient(since=hour(-9), zipCode=NEW_YORK)

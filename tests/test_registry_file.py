@@ -19,8 +19,6 @@ from hypothesis import strategies as st
 
 import ingest.registry_file
 from enrich.law import Law
-from enrich.registry import Registry
-from enrich.zones import table_zones
 from ingest.content import Content, Given, UnreadableFileError
 from ingest.registry_file import Loaded, file_state, format_of, load_file
 from ingest.settings import Settings
@@ -30,7 +28,7 @@ from schemas.states import State
 from sinks.database import Database
 from sinks.errors import AwayError
 from sinks.ledger import Source
-from sinks.registry import news_since
+from tests.knowing import learned
 
 LAW = Law()
 OPENED = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -391,14 +389,6 @@ def settings_(migrated):
 
 async def rows(database: Database, statement: str) -> list[tuple[object, ...]]:
     return [tuple(row) for row in await database.fetch(statement)]
-
-
-async def learned(database: Database) -> Registry:
-    async with database.transaction() as connection:
-        news = await news_since(connection, 0)
-    registry = Registry(table_zones())
-    registry.learn(news.states, news.owners, version=news.version)
-    return registry
 
 
 def outcome(loaded: Loaded) -> tuple[int, int, int]:

@@ -17,8 +17,7 @@ from pydantic_core import from_json
 
 from enrich.judge import judge
 from enrich.law import Law
-from enrich.registry import NOTHING_LEARNT, Registry
-from enrich.zones import table_zones
+from enrich.registry import Registry
 from ingest.batch import Batch
 from ingest.garbage import keep_what_is_here
 from ingest.newest import Newest
@@ -29,7 +28,6 @@ from schemas.record import Place, Record
 from sinks.database import Database
 from sinks.ledger import Move, Source, begin_partition, open_source
 from sinks.readings import READING_COLUMNS, insert_readings
-from sinks.registry import news_since
 from tests.bench.bare_loop import BATCH, bare_rows, without_unique_keys
 from tests.bench.found import Found, Row, medians, ratio
 from tests.bench.machine import processor_s, spent
@@ -37,6 +35,7 @@ from tests.bench.parts import TIMEOUT_S, Parts
 from tests.bench.registry_tables import load_registry
 from tests.bench.run import Asked, progress, run
 from tests.bench.traffic import Fleet, Message
+from tests.knowing import learned
 
 LAW = Law()
 SOURCE = "kafka:readings.raw"
@@ -105,12 +104,10 @@ async def _one(parts: Parts, fleet: Fleet, messages: Sequence[Message], records:
         await load_registry(url, fleet)
         database = Database(url, timeout_s=TIMEOUT_S)
         try:
-            registry = Registry(table_zones())
+            registry = await learned(database)
             async with database.transaction() as connection:
-                news = await news_since(connection, NOTHING_LEARNT)
                 source = await open_source(connection, SOURCE, first_seen=datetime.now(UTC))
                 await begin_partition(connection, source, 0, 0)
-            registry.learn(news.states, news.owners, version=news.version)
 
             timed("bare decode", lambda batch: [_decoded(record.value) for record in batch], batches)
             timed("decode", lambda batch: [_understood(record) for record in batch], batches)
