@@ -37,7 +37,8 @@ def changes(states: Iterable[State]) -> list[State]:
 def history(recorded: Iterable[State], name: str) -> list[Said]:
     """The values of one field over time; `recorded` as `changes` gives them. Of equal moments the last counts."""
     said = [Said(state.effective_at_of(name), state.says[name], state) for state in recorded if name in state.says]
-    said.sort(key=attrgetter("effective_at"))  # stable: the order of recording decides among equal moments
+    if len(said) > 1:
+        said.sort(key=attrgetter("effective_at"))  # stable: the order of recording decides among equal moments
     return said
 
 

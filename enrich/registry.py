@@ -24,6 +24,9 @@ class DeviceAsOf(NamedTuple):
     customer_id: int | None = None
 
 
+_UNTOLD: Final = DeviceAsOf()
+
+
 class PatientAsOf(NamedTuple):
     """A patient at a moment. The zip code itself is left behind: only its zone is needed, and it is no secret."""
 
@@ -164,12 +167,13 @@ def _device_timeline(states: Iterable[State]) -> Timeline[DeviceAsOf]:
     statuses, disabled, patients, customers = histories = [history(told, name) for name in names]
 
     def at(moment: datetime) -> DeviceAsOf:
-        return DeviceAsOf(
+        said = DeviceAsOf(
             value_of(as_of(statuses, moment)),
             bool(value_of(as_of(disabled, moment))),
             value_of(as_of(patients, moment)),
             value_of(as_of(customers, moment)),
         )
+        return _UNTOLD if said == _UNTOLD else said  # one for all devices: most begin like that
 
     return _timeline(at, *histories)
 

@@ -32,6 +32,8 @@ _RECEIPT: Final = SchemaValidator(core_schema.typed_dict_schema(
 _ENVELOPE: Final = _envelope()
 _ARCHIVED: Final = _envelope(receivedAt=_RECEIVED_AT.core_schema)
 _MAX_DEPTH: Final = 64
+_BACKSLASH: Final = ord("\\")
+_N: Final = ord("N")
 
 
 @value
@@ -62,7 +64,10 @@ def understand(
 
 def _peculiar(value: bytes, max_depth: int) -> bool:
     """Whether there may be something that `parse_object` refuses, and a validator of JSON does not."""
-    return b"\\u0000" in value or b"NaN" in value or b"Infinity" in value or may_be_deeper_than(value, max_depth)
+    # Most have none of the single bytes, which are found five times as fast.
+    if (_BACKSLASH in value and b"\\u0000" in value) or (_N in value and b"NaN" in value) or b"Infinity" in value:
+        return True
+    return may_be_deeper_than(value, max_depth)
 
 
 def _step_by_step(value: bytes | None, *, max_bytes: int, max_depth: int, in_archive: bool) -> Reading | NotUnderstood:

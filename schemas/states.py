@@ -1,7 +1,7 @@
 """Device and patient states: what the registry was told, true from a moment on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -13,6 +13,7 @@ from schemas.envelope import NotUnderstood
 from schemas.payloads import Identifier
 from schemas.reasons import Reason
 from schemas.record import Place, Record
+from schemas.value import value
 from schemas.wire import EARLIEST_INSTANT, Id, Instant, MalformedError, WireModel, broken_rules, parse_object
 
 
@@ -69,7 +70,7 @@ _BLOCKING: Final = frozenset({"currentStatus", "disabledReadings"})
 """The fields that refuse readings; in a plain export they count only from the day it was recorded."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class State:
     """What one registry record says of one device or patient, from `effective_at` on."""
 

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeAlias
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import asyncpg
 
 from sinks.errors import AwayError, OperatorError, SchemaError, translated
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Moment = TypeVar("Moment", datetime, datetime | None)
 
 
 class Database:
@@ -97,3 +99,8 @@ class Database:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
+
+
+def aware(moment: Moment) -> Moment:
+    """Asyncpg gives either infinity as an edge of time, and without its zone."""
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

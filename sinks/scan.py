@@ -1,14 +1,14 @@
 """Readings and rejections read through, all or a sample: as they stand, good or not, and in bounded memory."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import asyncpg
 
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.record import Place
-from sinks.database import Connection
+from sinks.database import Connection, aware
 from sinks.ledger import Source
 from sinks.readings import (
     READING_COLUMNS,
@@ -97,11 +97,6 @@ def columns_of(entry: Entry[Judgement], source: Source) -> Columns:
             row = _rejection_row(Entry(entry.place, entry.received_at, rejected), sources)
             said = dict(zip(REJECTION_COLUMNS, row, strict=True))
     return {name: _plain(value) for name, value in said.items() if not name.startswith("source_")}
-
-
-def aware(moment: datetime | None) -> datetime | None:
-    """Asyncpg gives either infinity as an edge of time, and without its zone."""
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 async def _pages(

@@ -1,12 +1,12 @@
 """What devices and patients were told to be, and whom identifiers belong to."""
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from schemas.record import Place
 from schemas.states import About, Names, State, says_from_json
-from sinks.database import Connection
+from sinks.database import Connection, aware
 from sinks.statements import sql
 
 
@@ -34,10 +34,10 @@ async def states_of(connection: Connection, about: About, *subject_ids: int) -> 
             about=about,
             subject_id=row["subject_id"],
             says=says_from_json(row["says"]),
-            effective_at=row["effective_at"].replace(tzinfo=UTC),  # "always" comes without its zone
-            blocking_effective_at=row["blocking_effective_at"].replace(tzinfo=UTC),
+            effective_at=aware(row["effective_at"]),
+            blocking_effective_at=aware(row["blocking_effective_at"]),
             effective_at_sent=row["effective_at_sent"],
-            recorded_at=row["recorded_at"].replace(tzinfo=UTC),
+            recorded_at=row["recorded_at"],
             place=Place(row["source"], row["source_partition"], row["source_offset"]),
         )
         for row in await connection.fetch(sql(f"states_of_{about}s"), subject_ids)
@@ -50,7 +50,7 @@ async def owners_of(connection: Connection, identifiers: Iterable[str]) -> list[
         Owned(
             row["identifier"],
             row["device_id"],
-            row["effective_at"].replace(tzinfo=UTC),
+            aware(row["effective_at"]),
             Place(row["source"], row["source_partition"], row["source_offset"]),
         )
         for row in await connection.fetch(sql("owners_of_identifiers"), list(identifiers))

@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 from schemas.judgement import Entry, Judgement, ReadingKey
 from schemas.record import Place
 from schemas.states import About
-from sinks.database import Connection
+from sinks.database import Connection, aware
 from sinks.ledger import Gap, Source
 from sinks.readings import _columns, _entry, load_readings, load_rejections
-from sinks.scan import aware
 from sinks.statements import sql
 from sinks.tally import SCAN_TIMEOUT_S
 

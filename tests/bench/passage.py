@@ -45,6 +45,8 @@ class Passage:
     per_s: float
     process_us: float
     """Of all processes that store together."""
+    warming_up_us: float
+    """The same of the readings before, to which whatever is learnt on the way belongs."""
     database_us: float | None
     broker_us: float | None
     peak_rss_mb: float
@@ -66,12 +68,15 @@ def environment(parts: Parts, url: str, topic: str, *, devices: str, patients: s
     }
 
 
-async def consumed(parts: Parts, url: str, topic: str, *, count: int, consumers: int = 1) -> Passage:
+async def consumed(
+    parts: Parts, url: str, topic: str, *, count: int, consumers: int = 1, warming_up: int | None = None
+) -> Passage:
     """By so many `readings consume` with the registry that the database holds; each reading is there once."""
     before = sum(await stands(url))
     async with parts.topics(devices=1, patients=1) as (devices, patients):
         env = environment(parts, url, topic, devices=devices, patients=patients)
-        found = await passage(parts, url, topic, [readings("consume", env=env) for _ in range(consumers)], count=count)
+        services = [readings("consume", env=env) for _ in range(consumers)]
+        found = await passage(parts, url, topic, services, count=count, warming_up=warming_up)
     stood = sum(await stands(url)) - before
     assert stood == count, f"{stood} of {count} are stored or set aside"
     return found
@@ -88,13 +93,16 @@ async def stands(url: str) -> tuple[int, int]:
         await connection.close()
 
 
-async def passage(parts: Parts, url: str, topic: str, services: Sequence[Process], *, count: int) -> Passage:
+async def passage(
+    parts: Parts, url: str, topic: str, services: Sequence[Process], *, count: int, warming_up: int | None = None
+) -> Passage:
     """Of `count` readings of the topic, by services that are started here and told to end when all is stored.
 
-    Steady state: from the moment when a tenth is stored to that when all is.
+    Steady state: from the moment when the first `warming_up`, or a tenth, are stored to that when all is.
 
     :raises TimeoutError: when one of them has not come to its first batch within `START_WITHIN_S`.
     """
+    steady_from = round(count * _UNDER_WAY) if warming_up is None else warming_up
     watch = await asyncpg.connect(url, command_timeout=TIMEOUT_S)
     try:
         async with AsyncExitStack() as running:
@@ -108,9 +116,9 @@ async def passage(parts: Parts, url: str, topic: str, services: Sequence[Process
                         await asyncio.sleep(_LOOK_EVERY_S)
                 start_s = time.monotonic() - began
                 start_rss = peak = max(map(_rss_mb, services))
-                before = await _sample(parts, watch, topic, services)
+                begun = before = await _sample(parts, watch, topic, services)
             while (taken := await watch.fetchval(_TAKEN, f"kafka:{topic}")) < count:
-                if before.taken < count * _UNDER_WAY <= taken:
+                if before is begun and steady_from <= taken:
                     before = await _sample(parts, watch, topic, services)
                 await _still_running(services)
                 peak = max(peak, *map(_rss_mb, services))
@@ -124,6 +132,7 @@ async def passage(parts: Parts, url: str, topic: str, services: Sequence[Process
     finally:
         await watch.close()
     passed = after.taken - before.taken
+    warmed_up_s = before.processes_s - begun.processes_s
 
     def a_reading(now: float | None, then: float | None) -> float | None:
         seconds = spent(now, then)
@@ -136,6 +145,7 @@ async def passage(parts: Parts, url: str, topic: str, services: Sequence[Process
         start_rss_mb=round(start_rss),
         per_s=round(passed / (after.at - before.at)),
         process_us=process_us,
+        warming_up_us=round(warmed_up_s * 1e6 / max(before.taken - begun.taken, 1), 2),
         database_us=a_reading(after.database_s, before.database_s),
         broker_us=a_reading(after.broker_s, before.broker_s),
         peak_rss_mb=round(peak),
