@@ -37,7 +37,7 @@ async def states_of(connection: Connection, about: About, *subject_ids: int) -> 
             effective_at=aware(row["effective_at"]),
             blocking_effective_at=aware(row["blocking_effective_at"]),
             effective_at_sent=row["effective_at_sent"],
-            recorded_at=row["recorded_at"],
+            recorded_at=aware(row["recorded_at"]),
             place=Place(row["source"], row["source_partition"], row["source_offset"]),
         )
         for row in await connection.fetch(sql(f"states_of_{about}s"), subject_ids)

@@ -341,6 +341,7 @@ async def test_an_override_may_say_what_topics_and_files_told_of_the_customer_s_
     assert await api.problem("PATCH", "device/1", {"status": "defective"}) == (422, "invalid"), "here it is not named"
 
 
+@pytest.mark.thorough
 async def test_of_two_hundred_at_once_exactly_one_gets_the_device(api: Api) -> None:
     """Of two processes, each with connections of its own: it is the database that decides."""
     patients = [{"patientId": n, "customerId": 1} for n in range(1_000, 1_200)]

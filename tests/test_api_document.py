@@ -51,6 +51,7 @@ async def asked(api: Api, tmp_path: Path, *options: str) -> str:
     return out.decode()
 
 
+@pytest.mark.thorough
 async def test_schemathesis_finds_nothing(api: Api, tmp_path: Path) -> None:
     """The examples of each operation; whatever else the document lets one ask is for the thorough."""
     said = await asked(api, tmp_path, "--phases", "examples")

@@ -79,6 +79,7 @@ async def through_an_outage(api: Api, broker: Broker, stop: Callable[[], None], 
             assert b'"id":%d,' % (n + 1) in log[told["place"]["offset"]].replace(b" ", b"")
 
 
+@pytest.mark.thorough
 async def test_while_the_broker_hangs_it_answers_503_and_nothing_acknowledged_is_lost(api: Api, broker: Broker) -> None:
     await through_an_outage(
         api, broker, lambda: broker.send_signal(signal.SIGSTOP), lambda: broker.send_signal(signal.SIGCONT)
@@ -237,6 +238,7 @@ async def test_a_list_that_takes_too_long_is_told_to_ask_for_less_and_not_to_ask
         await connection.close()
 
 
+@pytest.mark.thorough
 async def test_an_operator_s_mistake_stops_it_with_one_clear_line(
     migrated: str, broker: Broker, make_topics: MakeTopics
 ) -> None:
@@ -266,6 +268,7 @@ async def test_an_operator_s_mistake_stops_it_with_one_clear_line(
     )
 
 
+@pytest.mark.thorough
 async def test_requests_cut_off_anywhere_leave_no_connection_in_a_state_that_nobody_knows(
     migrated: str, broker: Broker, make_topics: MakeTopics
 ) -> None:

@@ -78,6 +78,7 @@ def everything(own: int, patient: int, kinds: Sequence[Kind]) -> list[tuple[str,
     return asked
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "kinds", [[Kind.WEIGHT], pytest.param([*Kind], marks=pytest.mark.thorough)], ids=["one", "all"]
 )

@@ -281,6 +281,7 @@ DELIVERIES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "how",
     [how if how.endswith("order") else pytest.param(how, marks=pytest.mark.thorough) for how in DELIVERIES],

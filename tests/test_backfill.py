@@ -73,6 +73,7 @@ async def test_a_second_run_stores_nothing_under_whatever_name_and_packing(clini
     assert (code, out.splitlines()[-1]) == (0, "nothing new: all of it is there already")
 
 
+@pytest.mark.thorough
 async def test_a_plain_export_of_today_gives_years_of_readings_their_patients_and_offsets(migrated, tmp_path):
     """No history is told: who has a device today had it always; one decommissioned today keeps its past, and no more."""
     export = [
@@ -181,7 +182,8 @@ async def store_archive(url: str, path: Path, rng: Random) -> None:
 # --- killed, stopped, twice at once ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=[pytest.mark.thorough, pytest.mark.timeout(900)])])
+@pytest.mark.thorough
+@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.timeout(900))])
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_killed_at_random_it_goes_on_where_it_stood(clinic, tmp_path, kills, workers):
     """kill -9 of the process that was started, whatever it was doing."""
@@ -205,6 +207,7 @@ async def test_killed_at_random_it_goes_on_where_it_stood(clinic, tmp_path, kill
     assert await conserved(clinic)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_an_interrupted_run_says_so_and_the_next_goes_on(clinic, tmp_path, workers):
     paths = [file(tmp_path, f"{n}.ndjson", lines(n * 3_000, (n + 1) * 3_000)) for n in range(2)]
@@ -221,6 +224,7 @@ async def test_an_interrupted_run_says_so_and_the_next_goes_on(clinic, tmp_path,
     assert (said["readings"], said["already_there"]) == (6_000 - stood, stood)
 
 
+@pytest.mark.thorough
 async def test_two_runs_of_one_file_at_once_store_it_once(clinic, tmp_path):
     path = file(tmp_path, "a.ndjson", lines(0, 2_000))
     said = await asyncio.gather(*(backfill(clinic, path, BATCH_RECORDS=11) for _ in range(3)))
@@ -232,6 +236,7 @@ async def test_two_runs_of_one_file_at_once_store_it_once(clinic, tmp_path):
 # --- some of it -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 async def test_what_a_time_leaves_out_is_a_gap_and_is_taken_when_it_is_asked_for(clinic, tmp_path):
     """Conserved at every step, whatever the order of the windows; what cannot be read lies in every window."""
     numbers = list(range(300))
@@ -263,6 +268,7 @@ async def test_a_row_that_the_database_refuses_stands_alone_in_a_gap_too(clinic,
     assert await conserved(clinic)
 
 
+@pytest.mark.thorough
 async def test_a_limit_takes_the_first_that_are_not_there_yet(clinic, tmp_path):
     paths = [file(tmp_path, "a.ndjson", lines(0, 25)), file(tmp_path, "b.ndjson", lines(25, 50))]
     for expected_ in (20, 20, 10, 0):
@@ -270,6 +276,7 @@ async def test_a_limit_takes_the_first_that_are_not_there_yet(clinic, tmp_path):
     assert await fetch(clinic, "SELECT count(*) FROM readings") == [(50,)]
 
 
+@pytest.mark.thorough
 async def test_a_dry_run_counts_what_the_run_will_and_writes_nothing(clinic, tmp_path):
     """Rule 9 included: within a file, between files, and against what stands and stood aside before."""
     rng = Random(3)
@@ -480,6 +487,7 @@ async def test_lines_in_another_encoding_are_set_aside_and_the_others_are_stored
     assert await conserved(clinic)
 
 
+@pytest.mark.thorough
 async def test_the_registrys_own_file_is_refused_and_the_other_way_round(clinic, tmp_path):
     both = file(tmp_path, "both.ndjson", b"\n".join([line(0), b'{"patientId":8}']))
     assert (await run(clinic, "registry", "load", both))[0] == 0
@@ -510,6 +518,7 @@ def test_an_extra_that_is_missing_is_named(monkeypatch):
         pass
 
 
+@pytest.mark.thorough
 async def test_object_storage_is_read_through_its_library(clinic, tmp_path):
     """Its local file system stands in for a cloud: the same calls."""
     file(tmp_path, "bucket/a b.ndjson.gz", gzip.compress(lines(0, 10)))
@@ -559,6 +568,7 @@ async def test_it_yields_while_live_consumers_are_behind():
     assert (lags, slept) == ([900], [5.0, 5.0])
 
 
+@pytest.mark.thorough
 async def test_it_goes_on_when_the_live_consumers_have_caught_up(
     clinic, tmp_path, broker, make_topics, produce, monkeypatch
 ):

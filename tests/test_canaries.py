@@ -168,6 +168,7 @@ async def test_no_personal_value_reaches_what_verify_says_differs(
     assert heard(out) + heard(err) == []
 
 
+@pytest.mark.thorough
 async def test_no_personal_value_reaches_a_log_line_a_metric_or_a_problem_of_what_is_asked_over_http(
     migrated: str, broker: Broker, make_topics: MakeTopics, free_port: int
 ) -> None:

@@ -71,6 +71,7 @@ async def test_a_device_decommissioned_before_the_broker_received_a_reading_neve
     assert await value(migrated, refused) == 50
 
 
+@pytest.mark.thorough
 async def test_caught_up_means_all_that_was_there_at_the_start_and_a_second_run_adds_nothing(
     migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce
 ) -> None:
@@ -134,6 +135,7 @@ async def test_while_the_database_is_away_nothing_moves_and_then_it_goes_on(
     assert "waiting" in err
 
 
+@pytest.mark.thorough
 async def test_while_the_broker_hangs_the_service_waits_and_then_it_goes_on(
     migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce
 ) -> None:
@@ -154,6 +156,7 @@ async def test_while_the_broker_hangs_the_service_waits_and_then_it_goes_on(
     assert code == 0, err
 
 
+@pytest.mark.thorough
 async def test_replicas_share_the_partitions_and_one_that_is_killed_is_replaced(
     migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce
 ) -> None:

@@ -46,6 +46,8 @@ from tests.conftest import fresh_database
 GOLDEN = Path(__file__).parent / "golden"
 READINGS = [sys.executable, "-c", "from ingest.cli import main; main()"]
 
+pytestmark = pytest.mark.xdist_group("demo")  # the one that they look at takes a while to run
+
 
 # --- what it makes up -----------------------------------------------------------------------------------------------
 

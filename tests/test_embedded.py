@@ -139,6 +139,7 @@ def test_a_server_started_from_a_thread_outlives_the_thread():
         server.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_both_servers_work_as_an_ordinary_user():
     nobody = pwd.getpwnam("nobody")

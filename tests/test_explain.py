@@ -280,6 +280,7 @@ async def test_the_command_says_it_and_an_unknown_source_is_1(filled: str) -> No
     assert unknown == (1, "", "readings: there is no source nothing; see: readings status\n")
 
 
+@pytest.mark.thorough
 async def test_an_archive_is_told_by_the_beginning_of_its_name_or_by_its_file(clinic: str, tmp_path: Path) -> None:
     """As `status` shows it; under whatever name and packing the file comes."""
     content = archives.lines(0, 3)

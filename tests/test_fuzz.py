@@ -639,6 +639,7 @@ async def test_any_value_in_any_place_can_be_stored(pipeline: Pipeline) -> None:
 messages = st.lists(st.tuples(registry_values, instants), max_size=4)
 
 
+@pytest.mark.thorough
 @settings(thorough, max_examples=int(80 * FUZZ))
 @given(
     records=st.lists(st.tuples(raw_values, instants), min_size=1, max_size=12),

@@ -29,7 +29,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-import ingest.store
+import ingest.judging
 from ingest.batch import Batch
 from ingest.patience import Patience
 from ingest.pieces import store_in_pieces
@@ -143,7 +143,7 @@ async def test_an_exception_in_our_own_code_ends_the_process_and_moves_nothing(
     opened: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug is no reading's fault: the record is neither done nor dead, and stands there for the next version."""
-    real = ingest.store.judge
+    real = ingest.judging.judge
 
     def buggy(record: Any, **how: Any) -> Any:
         if record.place.offset == 2:
@@ -151,7 +151,7 @@ async def test_an_exception_in_our_own_code_ends_the_process_and_moves_nothing(
         return real(record, **how)
 
     with monkeypatch.context() as patched:
-        patched.setattr(ingest.store, "judge", buggy)
+        patched.setattr(ingest.judging, "judge", buggy)
         with pytest.raises(ZeroDivisionError):
             await opened.give(opened.batch([reading(n) for n in range(4)]))
     assert (await position(opened), await opened.rows(PLACES.format("readings"))) == (0, [])
@@ -227,6 +227,7 @@ async def test_a_reading_that_comes_before_the_registry_knows_its_device_is_stor
     assert await opened.rows("SELECT device_id, patient_id FROM readings") == [(1, 7)]
 
 
+@pytest.mark.thorough
 async def test_a_database_error_is_neither_printed_nor_passed_over(
     migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce
 ) -> None:

@@ -122,6 +122,7 @@ async def test_a_load_for_a_program(migrated, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.thorough
 async def test_a_killed_load_goes_on_where_it_stood(migrated, tmp_path):
     """Killed for good, at whatever moment, and again: once each."""
     path = ndjson(tmp_path, *({"deviceId": n, "note": "x" * 100} for n in range(1, 20_001)))
@@ -237,6 +238,7 @@ async def test_a_patient_in_words(loaded):
     ]
 
 
+@pytest.mark.thorough
 async def test_a_plain_export_counts_always_and_its_status_from_its_first_opening(migrated, tmp_path):
     await run(migrated, "load", ndjson(tmp_path, {"deviceId": 5, "patientId": 7, "currentStatus": "decommissioned"}))
     now, past = (

@@ -86,6 +86,7 @@ async def run(url: str, *arguments: object) -> tuple[int, str, str]:
         return await process.ended()
 
 
+@pytest.mark.thorough
 async def test_exported_mended_and_replayed_it_is_a_reading_and_the_rest_stays_as_it_is(
     migrated: str, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ async def test_exported_mended_and_replayed_it_is_a_reading_and_the_rest_stays_a
     assert [tuple(row) for row in position] == [(5, 4)]
 
 
+@pytest.mark.thorough
 async def test_what_the_database_refused_is_given_again_when_it_would_take_it(migrated: str, tmp_path: Path) -> None:
     """As it stands, bytes that are no JSON included; once, however often, and what was refused first stays so."""
     refuse = {

@@ -256,6 +256,7 @@ async def test_whoever_logs_in_sees_what_the_groups_see_that_he_is_in(migrated: 
                 await connection.close()
 
 
+@pytest.mark.thorough
 async def test_the_services_run_as_a_writer_who_cannot_touch_the_schema(migrated: str) -> None:
     """Readings, the registry, corrections, retention and the checks; the demo's own path, as that login."""
     await made(migrated)
@@ -287,6 +288,7 @@ async def test_the_services_run_as_a_writer_who_cannot_touch_the_schema(migrated
             await connection.close()
 
 
+@pytest.mark.thorough
 async def test_migrate_makes_the_roles_when_asked_and_once_is_enough(
     migrated: str, postgres_server: EmbeddedPostgres
 ) -> None:

@@ -68,6 +68,7 @@ async def consumed(url, broker, topics, produce, tmp_path) -> dict[str, str]:
     return env
 
 
+@pytest.mark.thorough
 async def test_every_number_is_the_one_that_counting_gives(migrated, broker, topics, produce, tmp_path):
     env = await consumed(migrated, broker, topics, produce, tmp_path)
     said = await status(env)
@@ -102,6 +103,7 @@ async def test_every_number_is_the_one_that_counting_gives(migrated, broker, top
     assert registry == {"devices": 3, "device_states": 3, "patients": 1, "patient_states": 2, "identifiers": 1}
 
 
+@pytest.mark.thorough
 async def test_the_lag_is_what_came_since(migrated, broker, topics, produce, tmp_path):
     said = await status(await consumed(migrated, broker, topics, produce, tmp_path))
     lags = {(one["source"], one["partition"]): (one["high_water"], one["lag"]) for one in said["partitions"]}

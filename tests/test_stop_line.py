@@ -120,6 +120,7 @@ async def test_until_caught_up_it_ends_with_1_and_a_line_that_says_what_to_do(
     assert refused < 100, "what came before the window was full"
 
 
+@pytest.mark.thorough
 async def test_it_stands_still_and_is_not_ready_until_it_is_told_to_accept_bad_input(
     migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce
 ) -> None:
