@@ -50,8 +50,8 @@ class Timeline(NamedTuple, Generic[Value]):
 
 NOTHING_LEARNT: Final = -1
 """The version before the first that a database has."""
-_MOST: Final = 4_000_000
-"""Identifiers, devices and patients. Those of whom there is nothing to learn count too: anybody can make them up."""
+_MOST_NOBODIES: Final = 100_000
+"""Names of whom there is nothing to learn: anybody can make them up. When there are more, they are forgotten."""
 
 Name = TypeVar("Name")
 
@@ -63,16 +63,29 @@ class _Learnt(dict[Name, Value | None]):
         super().__init__()
         self.wanted = set[Name]()
         self._missed = missed
+        self._nobodies = 0
 
     def __missing__(self, name: Name) -> None:
         self.wanted.add(name)
         self._missed()
 
+    def note_nobody(self, name: Name) -> None:
+        """Learn that there is nobody by that name, if there is not."""
+        if name not in self:
+            self[name] = None
+            self._nobodies += 1
+
+    def forget_nobodies(self) -> None:
+        if self._nobodies > _MOST_NOBODIES:
+            for name in [name for name, learnt in self.items() if learnt is None]:
+                del self[name]
+            self._nobodies = 0
+
 
 class Registry:
     """What is known by now of devices, patients and identifiers, as of `version`. Holds no raw states.
 
-    Whoever is asked for and was not learnt is answered for as if there were nobody, and `wanted` from then on.
+    Whoever is asked for and was not learnt is answered for as if there were nobody, and is to be learnt.
     """
 
     def __init__(self, zones: Zones) -> None:
@@ -92,19 +105,33 @@ class Registry:
         self.history_of_patient: Callable[[int], Timeline[PatientAsOf] | None] = self._patients.__getitem__
         """A patient at every moment; None if there is no state at all: no zone and no customer."""
 
-    @property
-    def wanted(self) -> Names:
-        """Those who were asked for in vain and are still to be learnt."""
-        return Names(frozenset(self._owners.wanted), frozenset(self._devices.wanted), frozenset(self._patients.wanted))
+    def take_wanted(self) -> Names:
+        """Those who were asked for in vain since this was asked last. Whoever asked has to learn of them."""
+        learnt = self._owners, self._devices, self._patients
+        wanted = Names(frozenset(learnt[0].wanted), frozenset(learnt[1].wanted), frozenset(learnt[2].wanted))
+        for some in learnt:
+            some.wanted.clear()
+        return wanted
+
+    def lacking(self, names: Names) -> Names:
+        """Those of them of whom nothing is learnt yet."""
+        return Names(
+            names.identifiers - self._owners.keys(),
+            names.devices - self._devices.keys(),
+            names.patients - self._patients.keys(),
+        )
+
+    def begin(self, *, version: int) -> None:
+        """Forget everybody, and learn from this version on."""
+        for learnt in (self._owners, self._devices, self._patients, self._alike):
+            learnt.clear()
+        self.version = version
 
     def learn(self, states: Iterable[State], owners: Mapping[str, int], *, version: int, of: Names = NOBODY) -> None:
         """Replace what is known of those whom `states` are about: always *all* states of each of them.
 
         :param of: those who were asked for: of whom there is nothing among the states and owners, there is nobody.
         """
-        if len(self._owners) + len(self._devices) + len(self._patients) > _MOST:
-            for everybody in (self._owners, self._devices, self._patients, self._alike):
-                everybody.clear()
         whose: dict[tuple[About, int], list[State]] = {}
         for state in states:
             whose.setdefault((state.about, state.subject_id), []).append(state)
@@ -119,9 +146,16 @@ class Registry:
         self._owners.update(owners)
         for learnt, names in self._each(of):
             for name in names:
-                learnt.setdefault(name, None)
-            learnt.wanted.difference_update(names)
+                learnt.note_nobody(name)
         self.version = version
+
+    def forget_nobodies(self) -> None:
+        """Forget of whom there is nothing to learn, if they have become too many.
+
+        Not while somebody learns: nothing would ever be known of a batch that names more.
+        """
+        for learnt in (self._owners, self._devices, self._patients):
+            learnt.forget_nobodies()
 
     def forget(self, changed: Names, *, version: int) -> None:
         """Of these something else is told at `version`: they are learnt anew when they are asked for.

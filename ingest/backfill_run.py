@@ -82,14 +82,13 @@ async def backfill(
     report = Report()
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(ready_database(settings, "backfill"))
-        registry = Registry(zones)
-        await begin(database, registry)
-        keep_what_is_here()
-        await _warn_of_no_device(database)
-        await check_parameters(database, parameters(settings.law, zones))
+        registry = await _begun(database, settings, zones)
         enter_archive: Enter = partial(_enter, database)
         judge_and_store: Callable[..., Awaitable[Change]]
-        if manner.to_topic and not manner.dry_run:
+        publishing = manner.to_topic and not manner.dry_run
+        if not publishing:
+            await _warn_of_no_device(database)
+        if publishing:
             judge_and_store = (await stack.enter_async_context(publisher(settings))).publish
         elif manner.dry_run:
             rehearsal = Rehearsal(database, registry, settings.law)
@@ -127,6 +126,18 @@ async def backfill(
     return report
 
 
+async def _begun(database: Database, settings: Settings, zones: Zones) -> Registry:
+    """A registry that has learnt nothing yet, in a process of the law that is stored; from here on a change is noticed.
+
+    :raises SettingsError: when what is stored was judged by other law parameters.
+    """
+    registry = Registry(zones)
+    await begin(database, registry)
+    await check_parameters(database, parameters(settings.law, zones))
+    keep_what_is_here()
+    return registry
+
+
 async def _warn_of_no_device(database: Database) -> None:
     async with database.transaction(readonly=True) as connection:
         if not await knows_a_device(connection):
@@ -142,9 +153,10 @@ async def settle(settings: Settings, zones: Zones, *, stop: asyncio.Event) -> bo
     """Work off the corrections that are pending, or wait for who does; whether none is left.
 
     What is stored is right by all that is known when none is.
+
+    :raises SettingsError: when what is stored was judged by other law parameters.
     """
     within = Patience(give_up_after_s=settings.connect_timeout_s)
-    registry = Registry(zones)
     database = database_of(settings, "backfill corrections")
 
     async def pending() -> int:
@@ -155,6 +167,7 @@ async def settle(settings: Settings, zones: Zones, *, stop: asyncio.Event) -> bo
         return await correct(database=database, registry=registry, law=settings.law)
 
     try:
+        registry = await within(lambda: _begun(database, settings, zones))
         while not stop.is_set():
             if not await within(pending):
                 return True

@@ -75,7 +75,7 @@ class Consumer:
             "backfill": self._backfill_source,
         }
         lags = {what: source.lag for what, source in sources.items() if source is not None}
-        self._registry_caught_up = asyncio.Event()
+        self._registry_waited_for = asyncio.Event()
         self._health = Health("database", *(f"{what}: start" for what in lags))
         self._health.behind = self._behind
         self._metrics = Metrics(self._health, lags, zones.version)
@@ -150,7 +150,7 @@ class Consumer:
     async def _follow_live(self, *, wait: bool, accept_bad_input: bool) -> None:
         store_batch = self._storing("readings", self._database, accept_bad_input=accept_bad_input)
         stand_still = self._standing_still("stopped", wait=wait)
-        await self._follow("readings", self._readings_source, store_batch, self._registry_known, stand_still)
+        await self._follow("readings", self._readings_source, store_batch, self._wait_for_registry, stand_still)
 
     async def _follow_backfill(self, source: KafkaSource, *, wait: bool, accept_bad_input: bool) -> None:
         """The backfill topic, beside the live readings: by the same function, and after them."""
@@ -164,10 +164,10 @@ class Consumer:
                     break  # told to stop: the batch in hand is finished
             await store_batch(batch)
 
-        async def registry_known() -> None:
-            await self._registry_caught_up.wait()
+        async def registry_waited_for() -> None:
+            await self._registry_waited_for.wait()
 
-        await self._follow("backfill", source, store_after_live, registry_known, stand_still)
+        await self._follow("backfill", source, store_after_live, registry_waited_for, stand_still)
 
     def _storing(self, holds: str, database: Database, *, accept_bad_input: bool) -> Callable[[Batch], Awaitable[None]]:
         """What stores a batch of readings, looks whether the line has to stop, and counts."""
@@ -219,17 +219,18 @@ class Consumer:
         finally:
             await source.stop()
 
-    async def _registry_known(self) -> None:
+    async def _wait_for_registry(self) -> None:
         """Wait, for a bounded time, until the histories hold what the registry topics hold now."""
         marks = await marks_now(self._settings, self._database, registry_topics(self._settings))
         try:
             async with asyncio.timeout(self._settings.registry_catch_up_s):
                 await reach(self._database, marks)
         except TimeoutError:
-            log.warning("the registry has not caught up; going on with what is known")
+            log.warning("the registry has not caught up; going on with what is told")
+        else:
+            log.info("registry caught up")
         keep_what_is_here()
-        self._registry_caught_up.set()
-        log.info("registry caught up", version=self._registry.version)
+        self._registry_waited_for.set()
 
     async def _correct(self) -> None:
         """Work off what late changes of the registry ask for; idle, learn of its changes within a second."""

@@ -6,7 +6,7 @@ from enrich.judge import judge
 from enrich.law import Law
 from enrich.registry import Registry
 from ingest.batch import Batch
-from ingest.learn import hold, learn_wanted
+from ingest.learn import hold, learn
 from schemas.judgement import Entry, Judgement, Rejected
 from schemas.reasons import Reason
 from schemas.record import Record
@@ -22,10 +22,11 @@ class Judging:
         self._by_version = registry.version  # it may learn, for another task, before our transaction begins
         self._lines: dict[int, Entry[Judgement]] = {}
         self._in_doubt = self._judge(range(len(batch.records)))
+        self._wanted = registry.take_wanted()
 
     @property
     def entries(self) -> list[Entry[Judgement]]:
-        """What is known of them; until they are settled only rules 1 to 3, which ask no registry, are sure."""
+        """What is known of them; until they are settled only rules 1 to 4, which ask no registry, are sure."""
         return list(self._lines.values())
 
     async def settled(self, connection: Connection) -> list[Entry[Judgement]]:
@@ -38,8 +39,9 @@ class Judging:
         if any(changed):
             in_doubt |= {number for number, entry in self._lines.items() if touches(changed, entry.judgement)}
         while in_doubt:
-            await learn_wanted(connection, self._registry)
+            await learn(connection, self._registry, self._wanted)
             in_doubt = self._judge(sorted(in_doubt))
+            self._wanted = self._registry.take_wanted()
         return self.entries
 
     def _judge(self, numbers: Iterable[int]) -> set[int]:

@@ -43,7 +43,10 @@ class Rehearsal:
         return standing if gone_to is None else Standing(standing.source, gone_to, [Stretch(gone_to, None)])
 
     async def store(self, batch: Batch, *, look: Callable[[Sequence[Entry[Judgement]]], None]) -> Change:
-        """What storing the batch would change. Whether the database would refuse a row is not known here."""
+        """What storing the batch would change, by what the registry is told now.
+
+        Whether the database would refuse a row is not known here, nor what a change of the registry will correct.
+        """
         judging = Judging(batch, self._registry, self._law)
         look(judging.entries)
         async with self._database.transaction(readonly=True) as connection:

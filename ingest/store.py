@@ -46,7 +46,7 @@ async def store(
     """Judge every record and store what becomes of it, together with the position; what that did to the ledger.
 
     :param newest: tells which readings need not be looked for before they are stored; None is none of them.
-    :param look: is shown what the records were judged to be before anything is stored, and may raise.
+    :param look: is shown what the records are by rules 1 to 4 before anything is stored, and may raise.
     :raises PositionMovedError: when the batch is no longer ours to store; :raises SinkError: as `sinks.errors` tells.
         In each case nothing is stored.
     """

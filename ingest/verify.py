@@ -25,6 +25,7 @@ from ingest.verify_ledger import (
 from ingest.verify_lines import Judges, check_readings, check_rejections
 from sinks.corrections import pending_corrections
 from sinks.database import Connection
+from sinks.registry import registry_version
 from sinks.scan import Sample
 from sinks.tally import tallies
 
@@ -75,7 +76,9 @@ async def verify(
             async with database.transaction(isolation="repeatable_read", readonly=True) as connection:
                 if pending := await pending_corrections(connection):
                     return pending
-                return await _checked(connection, Judges(Registry(zones), settings.law), picked, tell)
+                registry = Registry(zones)
+                registry.begin(version=await registry_version(connection))
+                return await _checked(connection, Judges(registry, settings.law), picked, tell)
 
         end = monotonic() + wait_s
         while isinstance(found := await Patience(give_up_after_s=settings.connect_timeout_s)(settled), int):

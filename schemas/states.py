@@ -25,7 +25,7 @@ class About(StrEnum):
 
 
 class Names(NamedTuple):
-    """Some of those whom the registry tells of."""
+    """Of identifiers, devices and patients, some, whether or not anything is told of them."""
 
     identifiers: frozenset[str] = frozenset()
     devices: frozenset[int] = frozenset()

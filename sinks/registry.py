@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic_core import to_json
 
-from schemas.states import NOBODY, About, Names, State
+from schemas.states import About, Names, State
 from sinks.corrections import queue_identifiers, queue_states
 from sinks.database import Connection
 from sinks.errors import OperatorError
@@ -46,12 +46,10 @@ async def change_law(connection: Connection) -> None:
 
 
 async def changed_since(connection: Connection, version: int) -> Names:
-    """Who was told of after `version`; nobody, if that is -1. Call it where the registry cannot move.
+    """Who was told of after `version`. Call it where the registry cannot move.
 
     :raises OperatorError: when the law has changed since then: what was judged by the old one may not be stored.
     """
-    if version < 0:
-        return NOBODY
     if version < await connection.fetchval("SELECT law_version FROM registry_version"):
         raise OperatorError("the law parameters were changed while this process ran; start it again, with the new ones")
     return Names(*[

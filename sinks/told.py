@@ -53,22 +53,20 @@ async def owners_of(connection: Connection, identifiers: Iterable[str]) -> list[
             aware(row["effective_at"]),
             Place(row["source"], row["source_partition"], row["source_offset"]),
         )
-        for row in await connection.fetch(sql("owners_of_identifiers"), list(identifiers))
+        for row in await connection.fetch(sql("owners_of"), list(identifiers))
     ]
 
 
 async def told_of(connection: Connection, names: Names) -> Told:
-    """What is told of these, of the devices that their identifiers belong to, and of whoever had any of the devices."""
+    """What is told of these, and of the devices that their identifiers belong to."""
     owners = await device_ids_of(connection, names.identifiers)
     devices = names.devices.union(owners.values())
     states = await states_of(connection, About.DEVICE, *devices) if devices else []
-    patients = names.patients.union(held for state in states if (held := state.says.get("patientId")) is not None)
-    if patients:
-        states += await states_of(connection, About.PATIENT, *patients)
-    return Told(Names(names.identifiers, devices, patients), states, owners)
+    states += await states_of(connection, About.PATIENT, *names.patients) if names.patients else []
+    return Told(Names(names.identifiers, devices, names.patients), states, owners)
 
 
 async def device_ids_of(connection: Connection, identifiers: Collection[str]) -> dict[str, int]:
     """The device that each of them belongs to; those of nobody are left out."""
-    rows = await connection.fetch(sql("owners_of"), list(identifiers)) if identifiers else []
+    rows = await connection.fetch(sql("device_ids_of"), list(identifiers)) if identifiers else []
     return {row["identifier"]: row["device_id"] for row in rows}

@@ -447,7 +447,7 @@ def test_of_two_first_zip_codes_the_earlier_told_covers_the_time_before_and_the_
 
 
 def test_a_registry_that_learns_of_some_keeps_what_it_knew_of_others() -> None:
-    """News hold all states of those whom they are about, and of nobody else."""
+    """Told are all states of those whom they are about, and of nobody else."""
     known = registry(device(1, patientId=7), device(2, offset=1))
     known.learn([], {"A": 1}, version=2)
     known.learn([device(2, patientId=8), patient(8, customerId=3)], {"B": 2}, version=3)

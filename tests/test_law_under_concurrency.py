@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+import enrich.registry
+import ingest.learn
 from enrich.judge import judge
 from enrich.law import Law
 from enrich.offsets import offset_s
@@ -29,7 +31,7 @@ from enrich.registry import Registry
 from enrich.zones import table_zones
 from ingest.batch import Batch
 from ingest.correct import correct
-from ingest.learn import hold
+from ingest.learn import begin, hold
 from ingest.newest import Newest
 from ingest.registry_feed import store_states
 from ingest.store import store
@@ -459,6 +461,14 @@ async def entered(url: str, given: History) -> dict[str, Source]:
 async def lived_through(url: str, seed: int) -> tuple[list[str], Counter[str]]:
     """Give the history of that seed to the store, by many hands; every difference from the oracle, and what happened."""
     dice = Random(seed)
+    with pytest.MonkeyPatch.context() as patched:
+        # In small steps whatever a replica learns, or forgets, comes between the steps of others.
+        patched.setattr(ingest.learn, "_AT_ONCE", dice.choice((1, 3, 1_000)))
+        patched.setattr(enrich.registry, "_MOST_NOBODIES", dice.choice((0, 2, 100_000)))
+        return await _lived_through(url, seed, dice)
+
+
+async def _lived_through(url: str, seed: int, dice: Random) -> tuple[list[str], Counter[str]]:
     most_records, most_states = SIZES[seed % len(SIZES)]
     whole = history(seed, most_records=most_records, most_states=most_states)
     shuffled = dice.random() < 0.5
@@ -471,6 +481,9 @@ async def lived_through(url: str, seed: int) -> tuple[list[str], Counter[str]]:
         url, await entered(url, whole), {}, about, dice, dice.choice((0, 0.05, 0.15)), dice.choice((0, 0.15, 0.5))
     )
     replicas = [Replica(number, world) for number in range(dice.choice((3, 4)))]
+    for replica in replicas:
+        await begin(replica.calm, replica.registry)
+        await replica.calm.close()
     lines: list[str] = []
     states_told: set[Place] = set()
     try:

@@ -1,19 +1,32 @@
 """The registry, learnt as it is asked for: who is not known yet is never taken for nobody."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 import enrich.registry
+import ingest.learn
+import sinks.told
 from enrich.registry import Registry
 from enrich.zones import table_zones
-from ingest.learn import asked, begin, hold, learn_wanted
+from ingest.backfill_run import settle
+from ingest.batch import Batch
+from ingest.law_parameters import adopt_parameters, parameters
+from ingest.learn import asked, begin, hold, learn
+from ingest.patience import Patience
+from ingest.pieces import store_in_pieces
+from ingest.settings import Settings, SettingsError
+from ingest.store import store
+from schemas.record import Place, Record
 from schemas.states import NOBODY, Names
-from sinks.database import Database
-from sinks.errors import OperatorError
+from sinks.database import Connection, Database
+from sinks.errors import OperatorError, RefusedRowError
+from sinks.ledger import Move
 from sinks.registry import change_law
-from tests.build import NOON, envelope
+from tests.build import LAW, NOON, SOURCE, envelope
 from tests.test_corrections import PAGE, Clinic
 
 LATER = NOON + timedelta(days=1)
@@ -26,27 +39,47 @@ async def clinic(migrated: str) -> AsyncIterator[Clinic]:
     await made.database.close()
 
 
-async def settled(clinic: Clinic) -> None:
+async def settled(clinic: Clinic, names: Names = NOBODY) -> None:
     async with clinic.database.transaction() as connection:
         await hold(connection, clinic.registry, since=clinic.registry.version)
-        await learn_wanted(connection, clinic.registry)
+        await learn(connection, clinic.registry, names)
 
 
-async def test_whoever_is_asked_for_in_vain_is_wanted_until_learnt(clinic: Clinic) -> None:
+async def test_whoever_is_asked_for_in_vain_is_to_be_learnt(clinic: Clinic) -> None:
     await clinic.device(3, deviceIdentifiers=[{"value": "A"}], patientId=7)
     await clinic.patient(7, zipCode="19137")
     registry = clinic.registry = Registry(table_zones())
     assert (registry.owner("A"), registry.owner("Z"), registry.device(9, at=LATER)) == (None, None, None)
-    assert (registry.missed, registry.wanted) == (3, Names(frozenset({"A", "Z"}), frozenset({9})))
-    await settled(clinic)
-    assert registry.wanted == NOBODY
-    missed = registry.missed
+    wanted = registry.take_wanted()
+    assert (registry.missed, wanted) == (3, Names(frozenset({"A", "Z"}), frozenset({9})))
+    assert registry.take_wanted() == NOBODY
+    await settled(clinic, wanted)
     assert (registry.owner("A"), registry.owner("Z"), registry.device(9, at=LATER)) == (3, None, None)
-    # Whose an identifier is, and who had the device, come with it.
-    device, patient = registry.device(3, at=LATER), registry.patient(7, at=LATER)
+    device = registry.device(3, at=LATER)  # whose an identifier is comes with it
     assert device is not None
-    assert (device.patient_id, patient.time_zone) == (7, "America/New_York")
-    assert registry.missed == missed
+    assert device.patient_id == 7
+    assert (registry.missed, registry.lacking(wanted)) == (3, NOBODY)
+
+
+async def test_of_many_all_are_learnt(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest.learn, "_AT_ONCE", 2)
+    for device_id in range(1, 6):
+        await clinic.device(device_id, deviceIdentifiers=[{"value": str(device_id)}])
+    everybody = Names(frozenset("12345"), frozenset(range(1, 9)), frozenset({7, 8, 9}))
+    clinic.registry = Registry(table_zones())
+    await settled(clinic, everybody)
+    assert clinic.registry.lacking(everybody) == NOBODY
+    assert [clinic.registry.owner(str(device_id)) for device_id in range(1, 6)] == [1, 2, 3, 4, 5]
+
+
+async def test_of_those_who_had_a_device_only_the_one_asked_for_is_learnt(clinic: Clinic) -> None:
+    """A scale in a waiting room has had thousands."""
+    for patient_id in range(1, 6):
+        await clinic.device(1, since=NOON + timedelta(hours=patient_id), patientId=patient_id)
+        await clinic.patient(patient_id, zipCode="19137")
+    await clinic.give(taken=NOON + timedelta(hours=3.5), received=LATER)
+    assert clinic.registry.lacking(Names(patients=frozenset(range(1, 6)))) == Names(patients=frozenset({1, 2, 4, 5}))
+    await clinic.holds()
 
 
 async def test_what_is_told_later_of_nobody_is_learnt(clinic: Clinic) -> None:
@@ -70,25 +103,22 @@ async def test_only_those_that_changed_are_forgotten(clinic: Clinic) -> None:
     assert clinic.registry.missed == missed + 1
 
 
-async def test_a_registry_of_too_many_begins_anew_and_answers_as_ever(
-    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_of_nobodies_not_too_many_are_remembered(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     """Identifiers can be made up without end; memory has one."""
-    monkeypatch.setattr(enrich.registry, "_MOST", 20)
+    monkeypatch.setattr(enrich.registry, "_MOST_NOBODIES", 20)
     await clinic.device(1, deviceIdentifiers=[{"value": "A"}])
     for number in range(15):
         names = [{"deviceIdentifier": f"{number}-{made_up}"} for made_up in range(5)]
         taken = NOON - timedelta(minutes=number)
         await clinic.give_together([envelope(taken=taken, **name) for name in [*names, {"deviceIdentifier": "A"}]])
-        assert len(clinic.registry._owners) <= 20 + len(names) + 1
+        assert len(clinic.registry._owners) <= 20 + 2 * len(names) + 1
     await clinic.holds()
 
 
 async def test_nothing_is_learnt_at_a_version_that_another_task_has_left(clinic: Clinic) -> None:
     """A lock is lost with its connection: what was read under it may be old by now."""
     await clinic.device(1, patientId=7)
-    registry = clinic.registry = Registry(table_zones())
-    registry.device(1, at=LATER)
+    registry, names = Registry(table_zones()), Names(devices=frozenset({1}))
     async with clinic.database.transaction() as connection:
         await hold(connection, registry, since=registry.version)
         fetch = connection.fetch
@@ -101,8 +131,49 @@ async def test_nothing_is_learnt_at_a_version_that_another_task_has_left(clinic:
                 registry.forget(NOBODY, version=registry.version + 1)
                 return rows
 
-        await learn_wanted(Lost(), registry)  # type: ignore[arg-type]
-    assert registry.wanted == Names(devices=frozenset({1}))
+        await learn(Lost(), registry, names)  # type: ignore[arg-type]
+    assert registry.lacking(names) == names
+
+
+async def test_one_name_that_cannot_be_looked_up_is_one_record_s_trouble(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device_ids_of = sinks.told.device_ids_of
+
+    async def refusing(connection: Connection, identifiers: Collection[str]) -> dict[str, int]:
+        if "poison" in identifiers:
+            raise RefusedRowError("the database does not take it")
+        return await device_ids_of(connection, identifiers)
+
+    monkeypatch.setattr(sinks.told, "device_ids_of", refusing)
+    await clinic.device(1, deviceIdentifiers=[{"value": "A"}])
+    clinic.registry = Registry(table_zones())
+    who = ["B", "A", "poison", "C", "A", "D"]
+    place = await clinic.place(SOURCE, 0, "readings")
+    records = [
+        Record(Place(SOURCE, 0, number), NOON, envelope(deviceIdentifier=name, taken=NOON - timedelta(hours=number)))
+        for number, name in enumerate(who)
+    ]
+    batch = Batch(records, [Move(clinic.sources[SOURCE], 0, 0, len(who))], clinic.sources)
+
+    async def store_piece(piece: Batch) -> None:
+        await store(piece, database=clinic.database, registry=clinic.registry, law=LAW)
+
+    assert place.offset == 0
+    await store_in_pieces(batch, store_piece, patiently=Patience())
+    unknown, stored = "unknown_device", "reading"
+    assert await clinic.became(*(record.place for record in records)) == [
+        unknown, stored, "unstorable", unknown, stored, unknown
+    ]  # fmt: skip
+
+
+async def test_a_database_that_has_lost_what_it_told_ends_the_process(clinic: Clinic) -> None:
+    await clinic.device(1, patientId=7)
+    await clinic.give()
+    async with clinic.database.transaction() as connection:
+        await connection.execute("UPDATE registry_version SET version = version - 1")
+    with pytest.raises(OperatorError, match="knows less of the registry"):
+        await clinic.give(taken=LATER)
 
 
 async def test_an_answer_is_given_when_nobody_is_asked_for_in_vain(clinic: Clinic) -> None:
@@ -130,3 +201,14 @@ async def test_a_law_changed_since_the_beginning_is_noticed(clinic: Clinic) -> N
         async with database.transaction() as connection:
             await hold(connection, registry, since=registry.version)
     await database.close()
+
+
+async def test_corrections_after_a_backfill_are_by_the_law_that_is_stored(clinic: Clinic) -> None:
+    """The files may take hours to read; what another law asks for is left to those who have it."""
+    settings = Settings(database_url=clinic.url)  # type: ignore[arg-type]
+    await adopt_parameters(clinic.database, parameters(replace(LAW, future_limit=timedelta(hours=1)), table_zones()))
+    pending = await clinic.pending()
+    with pytest.raises(SettingsError):
+        await settle(settings, table_zones(), stop=asyncio.Event())
+    assert pending
+    assert await clinic.pending() == pending

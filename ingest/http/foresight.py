@@ -1,7 +1,5 @@
 """What will become of a reading that is received now: asked of the law, with what the registry was told by now."""
 
-from collections.abc import Iterable
-
 from enrich.judge import judge
 from enrich.rank import rank, set_aside
 from enrich.registry import Registry
@@ -10,7 +8,7 @@ from ingest.http.problems import Problem, ProblemError
 from schemas.judgement import Accepted, Entry, Judgement
 from schemas.reading import Reading
 from schemas.record import Place, Record
-from schemas.states import About, State
+from schemas.states import About
 from schemas.wire import LATEST_INSTANT
 from sinks.readings import standing_readings
 from sinks.told import owners_of, states_of
@@ -36,7 +34,7 @@ async def foreseen(asking: Asking, reading: Reading, value: bytes) -> Judgement:
         await asking.patient(reading.patient_id_named)
     states = [state for device in devices for state in device.states]
     patients = {state.says.get("patientId") for state in states} | {reading.patient_id_named}
-    states += await _patient_states(asking, [one for one in patients if one is not None])
+    states += await states_of(asking.connection, About.PATIENT, *(one for one in patients if one is not None))
     registry = Registry(asking.zones)
     registry.learn(states, owned, version=0)
     judgement = judge(Record(_PLACE, asking.at, value), first_seen=asking.at, registry=registry, law=asking.law)
@@ -58,9 +56,3 @@ async def _beside_what_stands(asking: Asking, accepted: Accepted) -> Judgement:
     if stands is None or stands.judgement.customer_id != asking.customer_id or rank(newcomer) < rank(stands):
         return accepted
     return set_aside(newcomer, stands).judgement
-
-
-async def _patient_states(asking: Asking, patient_ids: Iterable[int]) -> list[State]:
-    return [
-        state for patient_id in patient_ids for state in await states_of(asking.connection, About.PATIENT, patient_id)
-    ]

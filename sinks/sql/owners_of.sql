@@ -1,2 +1,5 @@
--- Whose identifiers are before a claim is made.
-SELECT identifier, device_id FROM device_identifiers WHERE identifier = ANY ($1::text[])
+-- Whom each of these identifiers belongs to, and the state that made it so.
+SELECT identifier, device_id, effective_at, source, source_partition, source_offset
+FROM device_identifiers
+WHERE identifier = ANY ($1::text[])
+ORDER BY identifier

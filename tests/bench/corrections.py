@@ -244,7 +244,7 @@ async def _measured(parts: Parts, url: str, *, filled: int, states: int) -> Foun
         with timed(costs, f"{states:,} states that touch nothing", parts):
             told = await tell_of_many(clinic, states)
         assert await clinic.left() == 0
-        with timed(costs, "a live batch learns them all at once", parts):
+        with timed(costs, "a correction that has nothing to do notices them", parts):
             await correct(database=corrections, registry=clinic.registry, law=LAW)
 
         ends = time.perf_counter() + 5
