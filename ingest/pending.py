@@ -1,4 +1,8 @@
-"""What is taken from the broker and not yet a batch."""
+"""What is taken from the broker and not yet a batch.
+
+A batch goes when it is full, or when the one before it went long enough ago: what has come meanwhile does not wait once
+more, and the first record after a silence does not wait at all.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +27,7 @@ _place: Callable[[tuple[str, int, int]], Place] = partial(tuple.__new__, Place)
 
 
 class Pending:
-    """Records and gaps in the order of their partitions, until there are enough of them or they have become old.
+    """Records and gaps in the order of their partitions, from the moment when the batch before is handed out.
 
     :param sources: what the present log of each topic is called in the ledger.
     :param archives: where the topics may carry records of archives.
@@ -37,6 +41,7 @@ class Pending:
         """When the broker received the first record of each partition."""
         self._sources = sources
         self._bytes = 0
+        self._since = time.monotonic()
         self._expected: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
         self._gaps: dict[TopicPartition, list[Gap]] = {}
@@ -81,10 +86,10 @@ class Pending:
         )
 
     def wait_ms(self, settings: Settings) -> int:
-        """How long to wait for more before what is here has become old; a while when there is nothing."""
+        """How long to wait for more before what is here has to go; a while when there is nothing."""
         if self.began is None:
             return settings.batch_age_ms
-        return max(0, int(settings.batch_age_ms - (time.monotonic() - self.began) * 1000))
+        return max(0, int(settings.batch_age_ms - (time.monotonic() - self._since) * 1000))
 
     def batch(self) -> Batch:
         moves = [

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     )
     batch_records: int = Field(5_000, ge=1, le=100_000, description="Most records of one transaction.")
     batch_bytes: int = Field(8_388_608, ge=1, description="Most bytes of one transaction; one record may exceed it.")
-    batch_age_ms: int = Field(200, ge=1, description="Longest wait for a batch to fill.")
+    batch_age_ms: int = Field(100, ge=1, description="A batch that is not full goes so long after the one before it.")
     registry_catch_up_s: float = Field(
         60, ge=0, le=86_400, description="Longest wait for the registry before readings are taken."
     )
