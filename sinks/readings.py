@@ -2,64 +2,23 @@
 
 import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-import asyncpg
-
-from schemas.envelope import understand
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.kinds import Kind
-from schemas.reading import MEASURES, MEASURES_OF, Reading
-from schemas.reasons import Reason
-from schemas.record import Place
 from sinks.copy_format import PACKED_COLUMNS, packed
-from sinks.database import Connection
+from sinks.database import Connection, aware
 from sinks.errors import CollisionError, RefusedRowError
 from sinks.ledger import Source
+from sinks.rows import (
+    REJECTION_COLUMNS,
+    key_columns,
+    reading_of,
+    rejection_of,
+    rejection_row,
+    sources_of,
+)
 from sinks.statements import sql
-
-READING_COLUMNS: Final = (
-    "subject",
-    "reading_type",
-    "reading_timestamp",
-    "received_at",
-    "device_id",
-    "patient_id",
-    "customer_id",
-    "reading_id",
-    "device_id_named",
-    "identifiers_named",
-    "patient_id_named",
-    "source_id",
-    "source_partition",
-    "source_offset",
-    "device_time_zone_offset",
-    "patient_time_zone_offset",
-    "patient_time_zone",
-    "manual",
-    *MEASURES,
-)
-REJECTION_COLUMNS: Final = (
-    "source_id",
-    "source_partition",
-    "source_offset",
-    "received_at",
-    "reason",
-    "detail",
-    "reading_type",
-    "device_id",
-    "patient_id",
-    "customer_id",
-    "reading_timestamp",
-    "device_id_named",
-    "identifiers_named",
-    "patient_id_named",
-    "payload",
-)
-
-
-_NOT_UNDERSTOOD: Final = frozenset({Reason.MALFORMED, Reason.UNKNOWN_READING_TYPE, Reason.INVALID, Reason.UNSTORABLE})
 
 
 class SetAside(NamedTuple):
@@ -93,7 +52,7 @@ async def insert_rejections(
     connection: Connection, entries: Iterable[Entry[Rejected]], sources: Mapping[str, Source]
 ) -> None:
     """Set records aside, with their reasons."""
-    rows = [_rejection_row(entry, sources) for entry in entries]
+    rows = [rejection_row(entry, sources) for entry in entries]
     await _copy(connection, "rejections", rows, REJECTION_COLUMNS)
 
 
@@ -116,9 +75,9 @@ class Standing(NamedTuple):
 async def standing_readings(connection: Connection, keys: Iterable[ReadingKey]) -> Standing:
     """The readings that stand under `keys`; those of held subjects stay as they are until the transaction ends."""
     asked = sorted(keys)
-    rows = await connection.fetch(sql("readings_of_keys"), *_columns(asked)) if asked else []
-    entries = map(_entry, rows)
-    return Standing({entry.judgement.key: entry for entry in entries}, _sources(rows))
+    rows = await connection.fetch(sql("readings_of_keys"), *key_columns(asked)) if asked else []
+    entries = map(reading_of, rows)
+    return Standing({entry.judgement.key: entry for entry in entries}, sources_of(rows))
 
 
 async def hold_subjects(
@@ -153,10 +112,10 @@ async def set_aside_under(connection: Connection, keys: Iterable[ReadingKey]) ->
             row["source_id"],
             (row["source_partition"], row["source_offset"]),
             row["reason"],
-            ReadingKey(row["subject"], Kind(row["reading_type"]), row["reading_timestamp"].replace(tzinfo=UTC)),
+            ReadingKey(row["subject"], Kind(row["reading_type"]), aware(row["reading_timestamp"])),
             row["payload"],
         )
-        for row in await connection.fetch(sql("set_aside_under"), *_columns(sorted(keys)))
+        for row in await connection.fetch(sql("set_aside_under"), *key_columns(sorted(keys)))
     ]
 
 
@@ -176,19 +135,19 @@ class Loaded(NamedTuple):
 async def load_readings(connection: Connection, statement: str, *arguments: Any) -> Loaded:
     """The readings that a statement finds: every column of `readings`, and its source."""
     rows = await connection.fetch(sql(statement), *arguments)
-    return Loaded([_entry(row) for row in rows], _sources(rows))
+    return Loaded([reading_of(row) for row in rows], sources_of(rows))
 
 
 async def load_rejections(connection: Connection, statement: str, *arguments: Any) -> Loaded:
     """The rejections that a statement finds: every column of `rejections`, `reason_word`, and its source."""
     rows = await connection.fetch(sql(statement), *arguments)
-    return Loaded([_rejected_entry(row) for row in rows], _sources(rows))
+    return Loaded([rejection_of(row) for row in rows], sources_of(rows))
 
 
 async def candidates(connection: Connection, keys: Collection[ReadingKey]) -> tuple[Loaded, Loaded]:
     """What stands, and what rule 9 set aside, under `keys`; nobody else changes them until the transaction ends."""
     await hold_subjects(connection, alone=keys)
-    asked = _columns(sorted(keys))
+    asked = key_columns(sorted(keys))
     standing = await load_readings(connection, "readings_of_keys", *asked)
     return standing, await load_rejections(connection, "candidates_set_aside", *asked)
 
@@ -224,118 +183,3 @@ async def _copy(connection: Connection, table: str, rows: Sequence[tuple[Any, ..
 def _refused(table: str) -> RefusedRowError:
     """The error's own text may hold the value."""
     return RefusedRowError(f"{table}: a value cannot be encoded for its column")
-
-
-def _sources(rows: Iterable[asyncpg.Record]) -> dict[str, Source]:
-    return {row["source"]: Source(row["source_id"], row["source"], row["first_seen"]) for row in rows}
-
-
-def _rejected_entry(row: asyncpg.Record) -> Entry[Judgement]:
-    reason = Reason(row["reason_word"])
-    reading = None
-    if reason not in _NOT_UNDERSTOOD:
-        understood = understand(row["payload"], max_bytes=len(row["payload"]), max_depth=64)
-        assert isinstance(understood, Reading), "what was understood once is kept in a form that is"
-        reading = understood
-    rejected = Rejected(
-        reason,
-        row["detail"],
-        None if row["reading_type"] is None else Kind(row["reading_type"]),
-        reading,
-        row["device_id"],
-        row["patient_id"],
-        row["customer_id"],
-        payload=row["payload"],
-    )
-    return Entry(
-        Place(row["source"], row["source_partition"], row["source_offset"]), _in_utc(row["received_at"]), rejected
-    )
-
-
-def _columns(keys: Sequence[ReadingKey]) -> list[list[Any]]:
-    return [[key.subject for key in keys], [key.kind for key in keys], [key.reading_timestamp for key in keys]]
-
-
-def _reading_row(entry: Entry[Accepted], sources: Mapping[str, Source]) -> tuple[Any, ...]:
-    accepted, place = entry.judgement, entry.place
-    reading = accepted.reading
-    return (
-        accepted.subject,
-        reading.kind,
-        reading.reading_timestamp,
-        entry.received_at,
-        accepted.device_id,
-        accepted.patient_id,
-        accepted.customer_id,
-        reading.reading_id,
-        reading.device_id_named,
-        reading.identifiers_named or None,
-        reading.patient_id_named,
-        sources[place.source].source_id,
-        place.partition,
-        place.offset,
-        reading.device_time_zone_offset,
-        accepted.patient_time_zone_offset,
-        accepted.patient_time_zone,
-        reading.manual,
-        *map(reading.measured.get, MEASURES),
-    )
-
-
-def _rejection_row(entry: Entry[Rejected], sources: Mapping[str, Source]) -> tuple[Any, ...]:
-    rejected, place = entry.judgement, entry.place
-    reading = rejected.reading
-    understood = (
-        (
-            reading.reading_timestamp,
-            reading.device_id_named,
-            reading.identifiers_named or None,
-            reading.patient_id_named,
-        )
-        if reading is not None
-        else (None, None, None, None)
-    )
-    return (
-        sources[place.source].source_id,
-        place.partition,
-        place.offset,
-        entry.received_at,
-        rejected.reason,
-        rejected.detail,
-        rejected.kind,
-        rejected.device_id,
-        rejected.patient_id,
-        rejected.customer_id,
-        *understood,
-        rejected.payload,
-    )
-
-
-def _entry(row: asyncpg.Record) -> Entry[Accepted]:
-    kind = Kind(row["reading_type"])
-    reading = Reading(
-        kind=kind,
-        reading_timestamp=row["reading_timestamp"].replace(tzinfo=UTC),
-        device_id_named=row["device_id_named"],
-        identifiers_named=tuple(row["identifiers_named"] or ()),
-        patient_id_named=row["patient_id_named"],
-        device_time_zone_offset=row["device_time_zone_offset"],
-        manual=row["manual"],
-        reading_id=row["reading_id"],
-        measures=tuple(row[name] for name in MEASURES_OF[kind]),
-    )
-    accepted = Accepted(
-        reading,
-        row["device_id"],
-        row["patient_id"],
-        row["customer_id"],
-        row["patient_time_zone"],
-        row["patient_time_zone_offset"],
-    )
-    place = Place(row["source"], row["source_partition"], row["source_offset"])
-    return Entry(place, _in_utc(row["received_at"]), accepted)
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    """Asyncpg gives ±infinity, which stands for the edges of time, without a zone."""
-    return None if moment is None else moment.replace(tzinfo=UTC)

@@ -10,15 +10,8 @@ from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, 
 from schemas.record import Place
 from sinks.database import Connection, aware
 from sinks.ledger import Source
-from sinks.readings import (
-    READING_COLUMNS,
-    REJECTION_COLUMNS,
-    _columns,
-    _entry,
-    _reading_row,
-    _rejection_row,
-    load_readings,
-)
+from sinks.readings import load_readings
+from sinks.rows import READING_COLUMNS, REJECTION_COLUMNS, key_columns, reading_of, reading_row, rejection_row
 from sinks.statements import sql
 from sinks.tally import SCAN_TIMEOUT_S, Tally
 
@@ -59,7 +52,7 @@ async def readings_scanned(
     """Readings, a page at a time, each with what it says."""
     standing = [(tally.source_id, tally.partition, tally.readings) for tally in tallies]
     async for page in _pages(connection, "readings", standing, sample):
-        yield [(_line(row, READING_COLUMNS), _entry(row).judgement) for row in page]
+        yield [(_line(row, READING_COLUMNS), reading_of(row).judgement) for row in page]
 
 
 async def rejections_scanned(
@@ -73,7 +66,7 @@ async def rejections_scanned(
 
 async def standing_under(connection: Connection, keys: Iterable[ReadingKey]) -> dict[ReadingKey, Entry[Accepted]]:
     """The readings that stand under `keys`."""
-    found = await load_readings(connection, "readings_of_keys", *_columns(sorted(keys)))
+    found = await load_readings(connection, "readings_of_keys", *key_columns(sorted(keys)))
     standing, _ = told_apart(found.entries)
     return {e.judgement.key: Entry(e.place, aware(e.received_at), e.judgement) for e in standing}
 
@@ -91,10 +84,10 @@ def columns_of(entry: Entry[Judgement], source: Source) -> Columns:
     sources = {source.name: source}
     match entry.judgement:
         case Accepted() as accepted:
-            row = _reading_row(Entry(entry.place, entry.received_at, accepted), sources)
+            row = reading_row(Entry(entry.place, entry.received_at, accepted), sources)
             said = dict(zip(READING_COLUMNS, row, strict=True))
         case Rejected() as rejected:
-            row = _rejection_row(Entry(entry.place, entry.received_at, rejected), sources)
+            row = rejection_row(Entry(entry.place, entry.received_at, rejected), sources)
             said = dict(zip(REJECTION_COLUMNS, row, strict=True))
     return {name: _plain(value) for name, value in said.items() if not name.startswith("source_")}
 

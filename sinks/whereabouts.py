@@ -8,7 +8,8 @@ from schemas.record import Place
 from schemas.states import About
 from sinks.database import Connection, aware
 from sinks.ledger import Gap, Source
-from sinks.readings import _columns, _entry, load_readings, load_rejections
+from sinks.readings import load_readings, load_rejections
+from sinks.rows import key_columns, reading_of
 from sinks.statements import sql
 from sinks.tally import SCAN_TIMEOUT_S
 
@@ -55,7 +56,7 @@ async def reading_at(connection: Connection, source: Source, place: Place) -> En
     """The reading that a record became. No index leads to it: this takes as long as the table is large."""
     where = (source.source_id, place.partition, place.offset)
     row = await connection.fetchrow(sql("reading_at"), *where, timeout=SCAN_TIMEOUT_S)
-    return None if row is None else _timed(_entry(row))
+    return None if row is None else _timed(reading_of(row))
 
 
 async def told_at(connection: Connection, source: Source, place: Place) -> tuple[About, int] | None:
@@ -72,7 +73,7 @@ async def gap_at(connection: Connection, source: Source, place: Place) -> Gap | 
 
 async def competing_for(connection: Connection, keys: Iterable[ReadingKey]) -> list[Entry[Judgement]]:
     """What stands under natural keys, and what rule 9 set aside under them, only to look at."""
-    asked = _columns(sorted(keys))
+    asked = key_columns(sorted(keys))
     standing = await load_readings(connection, "readings_of_keys", *asked)
     aside = await load_rejections(connection, "set_aside_of_keys", *asked)
     return [_timed(entry) for entry in (*standing.entries, *aside.entries)]

@@ -16,7 +16,7 @@ from schemas.judgement import Entry, told_apart
 from schemas.record import Place, Record
 from schemas.states import About, State, understand_state
 from sinks.ledger import Source
-from sinks.readings import READING_COLUMNS, REJECTION_COLUMNS, _reading_row, _rejection_row
+from sinks.rows import READING_COLUMNS, REJECTION_COLUMNS, reading_row, rejection_row
 from tests import build, oracle
 
 
@@ -55,11 +55,11 @@ def store(
         entries.append(Entry(raw.place, raw.received_at, judgement))
     accepted, rejected = told_apart(entries)
     for first, *others in ranked_by_key(accepted).values():
-        row = _reading_row(first, _Numbered())
+        row = reading_row(first, _Numbered())
         out.readings[first.place] = _line(dict(zip(READING_COLUMNS, row, strict=True)))
         rejected += [set_aside(other, first) for other in others]
     for entry in rejected:
-        row = dict(zip(REJECTION_COLUMNS, _rejection_row(entry, _Numbered()), strict=True))
+        row = dict(zip(REJECTION_COLUMNS, rejection_row(entry, _Numbered()), strict=True))
         payload = row.pop("payload")
         if row["reason"] in oracle.RULES_1_TO_4:
             out.payloads[entry.place] = payload

@@ -44,7 +44,7 @@ from schemas.record import Place, Record
 from schemas.states import About, State, understand_state
 from sinks.database import Database
 from sinks.ledger import Source
-from sinks.readings import READING_COLUMNS, REJECTION_COLUMNS
+from sinks.rows import READING_COLUMNS, REJECTION_COLUMNS
 from tests import archives, oracle
 from tests.archives import archived, backfill, conserved, environment, fetch, file, line, lines, run
 from tests.build import LAW, NOON, envelope, rfc3339, wire_names

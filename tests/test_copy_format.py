@@ -13,7 +13,8 @@ from schemas.wire import EARLIEST_INSTANT, LATEST_INSTANT
 from sinks.copy_format import PACKED_COLUMNS
 from sinks.database import Database
 from sinks.ledger import open_source
-from sinks.readings import READING_COLUMNS, _reading_row, insert_readings
+from sinks.readings import insert_readings
+from sinks.rows import READING_COLUMNS, reading_row
 from tests.build import NOON, SOURCE
 
 LEAST: dict[str, Any] = {
@@ -86,7 +87,7 @@ async def test_what_is_packed_is_what_the_database_gives_back(migrated: str, kin
         values = [value.replace(tzinfo=NOON.tzinfo) if isinstance(value, datetime) else value for value in row]
         return [list(value) if isinstance(value, tuple) else value for value in values]
 
-    assert [told(row) for row in found] == [told(_reading_row(entry, {SOURCE: source})) for entry in given]
+    assert [told(row) for row in found] == [told(reading_row(entry, {SOURCE: source})) for entry in given]
 
 
 def test_every_column_is_packed() -> None:

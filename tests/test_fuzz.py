@@ -38,7 +38,7 @@ from schemas.states import About, State, understand_state
 from schemas.wire import EARLIEST_INSTANT
 from sinks.database import Database
 from sinks.ledger import Move, Source, begin_partition, open_source
-from sinks.readings import READING_COLUMNS, REJECTION_COLUMNS, _entry, _reading_row, _rejection_row
+from sinks.rows import READING_COLUMNS, REJECTION_COLUMNS, reading_of, reading_row, rejection_row
 from tests import oracle
 from tests.build import LAW, NEW_YEAR, NOON, SOURCE, at, device, patient, record, registry, wire_names
 
@@ -396,9 +396,9 @@ def by_oracle(value: bytes | None, received: datetime | None) -> tuple[str, dict
 def by_product(judgement: Judgement) -> tuple[str, dict[str, Any]]:
     place, sources = Place(SOURCE, 0, 0), {SOURCE: Source(1, SOURCE, NOON)}
     if isinstance(judgement, Accepted):
-        row = _reading_row(Entry(place, None, judgement), sources)
+        row = reading_row(Entry(place, None, judgement), sources)
         return "accepted", dict(zip(READING_COLUMNS, row, strict=True))
-    row = _rejection_row(Entry(place, None, judgement), sources)
+    row = rejection_row(Entry(place, None, judgement), sources)
     return str(judgement.reason), dict(zip(REJECTION_COLUMNS, row, strict=True))
 
 
@@ -699,7 +699,7 @@ async def holds(pipeline: Pipeline, given_records: Sequence[Record]) -> None:
         for row in await pipeline.database.fetch(
             "SELECT r.*, s.source FROM readings r JOIN sources s USING (source_id) WHERE source_offset >= $1", offset
         )
-        for entry in [_entry(row)]
+        for entry in [reading_of(row)]
     }
     set_aside = {
         Place(row["source"], row["source_partition"], row["source_offset"]): row

@@ -22,8 +22,8 @@ from schemas.states import About, State, understand_state
 from sinks.database import Database
 from sinks.errors import CollisionError
 from sinks.ledger import Move, begin_partition, open_source
-from sinks.readings import READING_COLUMNS, REJECTION_COLUMNS
 from sinks.registry import add_states
+from sinks.rows import READING_COLUMNS, REJECTION_COLUMNS
 from tests import oracle
 from tests.histories import History, first_seen, history
 

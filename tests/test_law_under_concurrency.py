@@ -44,8 +44,8 @@ from sinks.corrections import pending_corrections
 from sinks.database import Database
 from sinks.errors import AwayError, CollisionError, PositionMovedError
 from sinks.ledger import Gap, Move, Source, begin_partition, open_source, positions
-from sinks.readings import READING_COLUMNS, REJECTION_COLUMNS
 from sinks.registry import add_states
+from sinks.rows import READING_COLUMNS, REJECTION_COLUMNS
 from tests import oracle
 from tests.histories import REGISTRY_FILES, TOPICS, History, first_seen, history
 from tests.knowing import learned

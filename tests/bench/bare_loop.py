@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from pydantic_core import from_json
 
 from schemas.reading import MEASURES
-from sinks.readings import READING_COLUMNS
+from sinks.rows import READING_COLUMNS
 from tests.bench.parts import Parts
 from tests.service import Process
 

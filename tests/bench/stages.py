@@ -27,7 +27,8 @@ from schemas.judgement import Accepted, Entry
 from schemas.record import Place, Record
 from sinks.database import Database
 from sinks.ledger import Move, Source, begin_partition, open_source
-from sinks.readings import READING_COLUMNS, insert_readings
+from sinks.readings import insert_readings
+from sinks.rows import READING_COLUMNS
 from tests.bench.bare_loop import BATCH, bare_rows, without_unique_keys
 from tests.bench.found import Found, Row, medians, ratio
 from tests.bench.machine import processor_s, spent

@@ -27,7 +27,7 @@ from schemas.record import Place, Record
 from schemas.states import About, State, understand_state
 from sinks.database import Database
 from sinks.ledger import Move, Source, move
-from sinks.readings import READING_COLUMNS, _reading_row
+from sinks.rows import READING_COLUMNS, reading_row
 from sinks.statements import sql
 from tests.bench.found import Found, Row, medians, ratio
 from tests.bench.parts import TIMEOUT_S, Parts
@@ -101,7 +101,7 @@ def rows_of(count: int, devices: int) -> list[Stored]:
         judgement = judge(record, first_seen=first_seen, registry=registry, law=law)
         if isinstance(judgement, Accepted) and judgement.key not in keys:
             keys.add(judgement.key)
-            rows.append(_reading_row(Entry(record.place, record.received_at, judgement), SOURCES))
+            rows.append(reading_row(Entry(record.place, record.received_at, judgement), SOURCES))
     return rows
 
 
