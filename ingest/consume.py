@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from typing import Literal
@@ -12,8 +13,10 @@ import structlog
 from enrich.registry import Registry
 from enrich.zones import Zones
 from ingest.batch import Batch
+from ingest.broker import partitions_of
 from ingest.carried import Archives
 from ingest.caught_up import marks_now, reach
+from ingest.change import Change
 from ingest.correct import correct
 from ingest.follow import follow
 from ingest.garbage import keep_what_is_here
@@ -35,11 +38,13 @@ from schemas.record import Record
 from schemas.states import State
 from sinks.corrections import pending_corrections
 from sinks.database import Database
+from sinks.errors import OperatorError
 from sinks.migrate import check_schema
 
 log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S = 0.5
+_LOOK_AT_BROKER_EVERY_S = 10.0
 _AFTER_LIVE_LOOK_S = 0.05
 
 
@@ -116,6 +121,7 @@ class Consumer:
             await before(self._stop, lambda: self._patience("database")(self._check))
             async with asyncio.TaskGroup() as work:
                 work.create_task(self._end_by(deadline))
+                work.create_task(self._watch_broker())
                 work.create_task(self._follow_registry())
                 manner = {"wait": not until_caught_up, "accept_bad_input": accept_bad_input}
                 work.create_task(self._follow_live(**manner))
@@ -129,7 +135,20 @@ class Consumer:
     async def _beat(self) -> None:
         while True:
             self._health.beat()
+            self.tally.tell_now_and_then()
             await asyncio.sleep(BEAT_EVERY_S)
+
+    async def _watch_broker(self) -> None:
+        """A broker that goes away is told of by whoever asks it: to who waits for records aiokafka says nothing."""
+        patiently = self._patience("broker")
+
+        async def look() -> None:
+            with suppress(OperatorError):  # whoever takes from a topic tells what is wrong with it
+                await partitions_of(self._settings, _topics(self._settings))
+
+        while not self._stop.is_set():
+            await before(self._stop, lambda: asyncio.sleep(_LOOK_AT_BROKER_EVERY_S))
+            await before(self._stop, lambda: patiently(look))
 
     async def _check(self) -> None:
         await check_schema(self._database)
@@ -237,8 +256,12 @@ class Consumer:
         database = database_of(self._settings, "corrections")
         patiently = self._patience("corrections")
 
+        def tell(change: Change) -> None:
+            self._metrics.changed(change)
+            self.tally.correct(change)
+
         async def once() -> int:
-            return await correct(database=database, registry=self._registry, law=self._law, tell=self._metrics.changed)
+            return await correct(database=database, registry=self._registry, law=self._law, tell=tell)
 
         async def look() -> int:
             async with database.transaction() as connection:

@@ -64,7 +64,7 @@ class Patience:
                 with attempt:
                     result = await action()
                     if waited:
-                        log.info("going on", **self._task, waited_s=round(time.monotonic() - began, 1))
+                        log.warning("going on", **self._task, waited_s=round(time.monotonic() - began, 1))
                     return result
         finally:
             self._tell(None)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -249,3 +250,25 @@ async def test_while_the_database_is_away_it_lives_and_is_not_ready_and_says_why
     finally:
         await asyncio.to_thread(postgres_server.start)
     await watched.becomes("/ready", 200)
+
+
+@pytest.mark.thorough
+async def test_while_the_broker_is_away_it_is_not_ready_even_when_nothing_is_asked_of_it(
+    watched: Watched, broker: Broker
+) -> None:
+    """Who waits for records is told nothing of a broker that has gone; a request to it may take 30 s."""
+    await watched.becomes("/ready", 200)
+    broker.send_signal(signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(60):
+            while "broker: the broker cannot be reached" not in await watched.becomes("/ready", 503, within_s=60):
+                await asyncio.sleep(0.1)
+    finally:
+        broker.send_signal(signal.SIGCONT)
+    await watched.becomes("/ready", 200)
+    watched.consumer.send(signal.SIGTERM)
+    code, _, err = await watched.consumer.ended()
+    assert code == 0, err
+    told = [line for line in err.splitlines() if "task=broker" in line]
+    assert "waiting" in told[0]
+    assert "going on" in told[-1]
