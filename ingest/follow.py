@@ -30,7 +30,10 @@ async def follow(
 
     :param stand_still: is told, once a minute, that a bad deployment stops the line; it raises where nobody is to wait.
     """
-    while (batch := await before(stop, lambda: patiently(source.take))) is not None:
+    while not stop.is_set():
+        batch = await before(stop, lambda: patiently(source.take))
+        if batch is None:
+            continue  # nothing came, or it is time to stop
         try:
             await store_in_pieces(batch, store_batch, patiently=patiently)
         except PositionMovedError:

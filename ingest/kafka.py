@@ -38,6 +38,7 @@ from sinks.ledger import Gap, Move, Source, Standing, begin_partition, open_sour
 log = structlog.get_logger(__name__)
 
 _COMMIT_EVERY_S, _COMMIT_WITHIN_S, _LEAVE_WITHIN_S = 1.0, 5.0, 3.0
+_NOTHING_FOR_S = 1.0
 _PROVE_WITHIN_S = 5.0
 """How long the last record taken may fail to come before the broker is asked for it otherwise."""
 
@@ -134,13 +135,16 @@ class KafkaSource:
         self._pending = Pending(self._sources, self._archives)
         self.lag.forget()
 
-    async def take(self) -> Batch:
-        """The next batch: when it is full by count or bytes, or has become old; waits while there is nothing.
+    async def take(self) -> Batch | None:
+        """The next batch: when it is full by count or bytes, or has become old; None when nothing comes for a while.
 
         :raises AwayError: when the database or the broker is away; calling again goes on.
         :raises OperatorError: when a topic is gone or made anew, or a position lies beyond its log's end.
         """
+        until = time.monotonic() + _NOTHING_FOR_S
         while not self._pending.ready(self._settings):
+            if self._pending.began is None and time.monotonic() > until:
+                return None  # whoever waited for us sees that the world is there
             if (now := self._assignments) != self._assignments_looked_at:
                 # A topic that was deleted is taken from us in silence, and its partitions are nobody's.
                 await partitions_of(self._settings, self._topics)
