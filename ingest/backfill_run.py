@@ -16,7 +16,6 @@ from ingest.archive_choice import Choice
 from ingest.backfill import DONE, Enter, Outcome, Step, StoppedError, backfill_file
 from ingest.backfill_pace import Pace, live_lag
 from ingest.change import Change
-from ingest.consume import database_of
 from ingest.content import Content, UnreadableFileError
 from ingest.correct import correct
 from ingest.garbage import keep_what_is_here
@@ -25,7 +24,7 @@ from ingest.learn import begin
 from ingest.newest import Newest
 from ingest.patience import Patience, before
 from ingest.publisher import publisher
-from ingest.ready import ready_database
+from ingest.ready import database_of, ready_database
 from ingest.rehearsal import Rehearsal
 from ingest.settings import Settings
 from ingest.stop_line import StopLine, StopLineError, under

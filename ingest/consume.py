@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from typing import Literal
@@ -13,7 +12,6 @@ import structlog
 from enrich.registry import Registry
 from enrich.zones import Zones
 from ingest.batch import Batch
-from ingest.broker import partitions_of
 from ingest.carried import Archives
 from ingest.caught_up import marks_now, reach
 from ingest.change import Change
@@ -28,6 +26,7 @@ from ingest.learn import begin
 from ingest.metrics import Metrics
 from ingest.newest import Newest
 from ingest.patience import Patience, before
+from ingest.ready import database_of
 from ingest.registry_feed import store_states, topic_state
 from ingest.settings import Settings
 from ingest.stop_line import StopLine, StopLineError, under
@@ -38,7 +37,6 @@ from schemas.record import Record
 from schemas.states import State
 from sinks.corrections import pending_corrections
 from sinks.database import Database
-from sinks.errors import OperatorError
 from sinks.migrate import check_schema
 
 log = structlog.get_logger(__name__)
@@ -67,7 +65,7 @@ class Consumer:
         self._watching = database_of(settings, "watching")
         self._backfill_database = database_of(settings, "backfill topic")
         self._readings_source = self._source(self._database, [settings.raw_topic], holds="readings")
-        self._registry_source = self._source(self._feed_database, registry_topics(settings), holds="registry")
+        self._registry_source = self._source(self._feed_database, settings.registry_topics, holds="registry")
         self._backfill_source = None
         if settings.backfill_topic is not None:
             archives = Archives(self._backfill_database)
@@ -95,7 +93,7 @@ class Consumer:
         :raises StopLineError: when the line stops `until_caught_up`.
         """
         log.info("starting", version=version("device-readings"), group=self._settings.kafka_group_id,
-                 brokers=self._settings.kafka_bootstrap_servers, topics=_topics(self._settings),
+                 brokers=self._settings.kafka_bootstrap_servers, topics=self._settings.topics,
                  database=self._settings.database_without_password)  # fmt: skip
         listening = probes(self._health, self._metrics, host=self._settings.http_host, port=self._settings.http_port)
         try:
@@ -139,16 +137,10 @@ class Consumer:
             await asyncio.sleep(BEAT_EVERY_S)
 
     async def _watch_broker(self) -> None:
-        """A broker that goes away is told of by whoever asks it: to who waits for records aiokafka says nothing."""
         patiently = self._patience("broker")
-
-        async def look() -> None:
-            with suppress(OperatorError):  # whoever takes from a topic tells what is wrong with it
-                await partitions_of(self._settings, _topics(self._settings))
-
         while not self._stop.is_set():
             await before(self._stop, lambda: asyncio.sleep(_LOOK_AT_BROKER_EVERY_S))
-            await before(self._stop, lambda: patiently(look))
+            await before(self._stop, lambda: patiently(self._readings_source.see_broker))
 
     async def _check(self) -> None:
         await check_schema(self._database)
@@ -240,7 +232,7 @@ class Consumer:
 
     async def _wait_for_registry(self) -> None:
         """Wait, for a bounded time, until the histories hold what the registry topics hold now."""
-        marks = await marks_now(self._settings, self._database, registry_topics(self._settings))
+        marks = await marks_now(self._settings, self._database, self._settings.registry_topics)
         try:
             async with asyncio.timeout(self._settings.registry_catch_up_s):
                 await reach(self._database, marks)
@@ -278,7 +270,7 @@ class Consumer:
             await database.close()
 
     async def _stop_when_caught_up(self) -> None:
-        names = _topics(self._settings)
+        names = self._settings.topics
         marks = await marks_now(self._settings, self._watching, names)
         await before(self._stop, lambda: reach(self._watching, marks, corrected=True))
         self._stop.set()
@@ -309,26 +301,6 @@ class Consumer:
     async def _end_by(self, deadline: asyncio.Timeout) -> None:
         await self._stop.wait()
         deadline.reschedule(asyncio.get_running_loop().time() + self._settings.shutdown_timeout_s)
-
-
-def registry_topics(settings: Settings) -> tuple[str, str]:
-    """Device states, patient states."""
-    return settings.devices_topic, settings.patients_topic
-
-
-def reading_topics(settings: Settings) -> tuple[str, ...]:
-    """Raw readings; archived ones, if there is such a topic."""
-    return (settings.raw_topic,) if settings.backfill_topic is None else (settings.raw_topic, settings.backfill_topic)
-
-
-def _topics(settings: Settings) -> tuple[str, ...]:
-    return (*registry_topics(settings), *reading_topics(settings))
-
-
-def database_of(settings: Settings, role: str) -> Database:
-    """A connection of one task's own; `role` is how it is told apart in pg_stat_activity."""
-    url = settings.database_url.get_secret_value()
-    return Database(url, timeout_s=settings.database_timeout_s, application_name=f"device-readings {role}")
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

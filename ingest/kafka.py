@@ -18,6 +18,7 @@ from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
 from ingest.batch import Batch
 from ingest.broker import (
+    BrokerAwayError,
     beyond_the_end,
     consumer_options,
     failure,
@@ -38,7 +39,7 @@ from sinks.ledger import Gap, Move, Source, Standing, begin_partition, open_sour
 log = structlog.get_logger(__name__)
 
 _COMMIT_EVERY_S, _COMMIT_WITHIN_S, _LEAVE_WITHIN_S = 1.0, 5.0, 3.0
-_NOTHING_FOR_S = 1.0
+_NOTHING_FOR_S, _ANSWERS_WITHIN_S = 1.0, 10.0
 _PROVE_WITHIN_S = 5.0
 """How long the last record taken may fail to come before the broker is asked for it otherwise."""
 
@@ -112,6 +113,20 @@ class KafkaSource:
             await asyncio.gather(self._committing, return_exceptions=True)
         if consumer is not None:
             await _leave(consumer)
+
+    async def see_broker(self) -> None:
+        """Whether the broker answers, for who waits for records: of one that has gone aiokafka tells nobody.
+
+        By the connection that there is, and without a partition of ours not at all.
+
+        :raises AwayError: when it does not answer in time.
+        """
+        if self._consumer is not None and (ours := self._consumer.assignment()):
+            try:
+                async with asyncio.timeout(_ANSWERS_WITHIN_S):
+                    await told_offsets(self._consumer.end_offsets([next(iter(ours))]))
+            except TimeoutError:
+                raise BrokerAwayError("the broker does not answer") from None
 
     def park(self, assigned: Collection[TopicPartition]) -> None:
         """Hold newly assigned partitions still until their positions are read; called before anything is fetched."""

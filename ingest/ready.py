@@ -1,15 +1,20 @@
-"""A database that is there and ready, for the commands that wait for it only so long."""
+"""The database, as settings say: a connection of its own for each task, and for commands one that is ready."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ingest.consume import database_of
 from ingest.patience import patiently
 from ingest.settings import Settings
 from sinks.database import Database
 from sinks.errors import AwayError
 from sinks.migrate import check_schema
+
+
+def database_of(settings: Settings, role: str) -> Database:
+    """A connection of one task's own; `role` is how it is told apart in pg_stat_activity."""
+    url = settings.database_url.get_secret_value()
+    return Database(url, timeout_s=settings.database_timeout_s, application_name=f"device-readings {role}")
 
 
 @asynccontextmanager

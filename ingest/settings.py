@@ -181,6 +181,21 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def registry_topics(self) -> tuple[str, str]:
+        """Device states, patient states."""
+        return self.devices_topic, self.patients_topic
+
+    @property
+    def reading_topics(self) -> tuple[str, ...]:
+        """Raw readings; archived ones, if there is such a topic."""
+        return (self.raw_topic,) if self.backfill_topic is None else (self.raw_topic, self.backfill_topic)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """All that a consumer takes from."""
+        return *self.registry_topics, *self.reading_topics
+
+    @property
     def database_without_password(self) -> str:
         """Host, port and name of the database, for the log."""
         parts = urlsplit(self.database_url.get_secret_value())

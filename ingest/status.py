@@ -15,7 +15,6 @@ from aiokafka.errors import KafkaError
 from enrich.offsets import tzdb_version
 from enrich.zones import Zones
 from ingest.broker import BrokerAwayError, connection_options, source_name
-from ingest.consume import reading_topics, registry_topics
 from ingest.high_water import high_water_marks
 from ingest.law_parameters import parameters, standing_parameters
 from ingest.patience import Patience
@@ -156,7 +155,7 @@ async def status(settings: Settings, zones: Zones) -> Status:
 
 
 def _topics(settings: Settings) -> tuple[str, ...]:
-    return *reading_topics(settings), *registry_topics(settings)
+    return *settings.reading_topics, *settings.registry_topics
 
 
 async def broker_view(settings: Settings, logs: Mapping[str, Topic]) -> BrokerView:

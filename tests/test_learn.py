@@ -131,7 +131,7 @@ async def test_nothing_is_learnt_at_a_version_that_another_task_has_left(clinic:
                 registry.forget(NOBODY, version=registry.version + 1)
                 return rows
 
-        await learn(Lost(), registry, names)  # type: ignore[arg-type]
+        await learn(Lost(), registry, names)
     assert registry.lacking(names) == names
 
 
@@ -205,7 +205,7 @@ async def test_a_law_changed_since_the_beginning_is_noticed(clinic: Clinic) -> N
 
 async def test_corrections_after_a_backfill_are_by_the_law_that_is_stored(clinic: Clinic) -> None:
     """The files may take hours to read; what another law asks for is left to those who have it."""
-    settings = Settings(database_url=clinic.url)  # type: ignore[arg-type]
+    settings = Settings(database_url=clinic.url)
     await adopt_parameters(clinic.database, parameters(replace(LAW, future_limit=timedelta(hours=1)), table_zones()))
     pending = await clinic.pending()
     with pytest.raises(SettingsError):

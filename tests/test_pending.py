@@ -35,7 +35,7 @@ def test_a_batch_that_is_not_full_goes_so_long_after_the_one_before(monkeypatch:
     """What came while that one was stored has waited already; a silence before makes nobody wait."""
     now = 1_000.0
     monkeypatch.setattr(ingest.pending.time, "monotonic", lambda: now)
-    settings = Settings(database_url="postgresql://x", batch_age_ms=100)  # type: ignore[arg-type]
+    settings = Settings(database_url="postgresql://x", batch_age_ms=100)
     tp = TopicPartition("raw", 0)
     pending = Pending({"raw": Source(1, "kafka:raw", datetime(2026, 1, 1, tzinfo=UTC))})
     assert (pending.wait_ms(settings), pending.ready(settings)) == (100, False)

@@ -25,10 +25,11 @@ from ingest.cli.signals import stop_on_signals
 from ingest.cli.sources import sources_app
 from ingest.cli.status import print_status
 from ingest.cli.zone import answer_stream, show_zone, write_uszipcode
-from ingest.consume import Consumer, database_of
+from ingest.consume import Consumer
 from ingest.law_parameters import adopt_parameters, parameters, standing_parameters
 from ingest.logs import set_up_logs
 from ingest.patience import Patience
+from ingest.ready import database_of
 from ingest.settings import Settings, SettingsError, load
 from ingest.stop_line import StopLineError
 from ingest.zip_zones import zones_of

@@ -15,7 +15,7 @@ from rich.console import Console
 from enrich.offsets import tzdb_version
 from enrich.zones import table_zones
 from ingest.broker import source_name
-from ingest.consume import Consumer, database_of
+from ingest.consume import Consumer
 from ingest.demo import findings, show
 from ingest.demo.clinic import Clinic, make_clinic
 from ingest.demo.embedded_broker import EmbeddedBroker
@@ -25,6 +25,7 @@ from ingest.http.service import Service
 from ingest.law_parameters import adopt_parameters, parameters
 from ingest.logs import set_up_logs
 from ingest.patience import before
+from ingest.ready import database_of
 from ingest.settings import Settings
 from sinks.api_keys import create_key
 from sinks.ledger import positions

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 
-from ingest.consume import database_of
+from ingest.ready import database_of
 from ingest.settings import Settings
 from sinks.database import Connection, Database
 from sinks.errors import AwayError

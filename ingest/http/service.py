@@ -9,7 +9,6 @@ import structlog
 
 from enrich.zones import Zones
 from ingest.broker import partitions_of
-from ingest.consume import database_of, registry_topics
 from ingest.health import BEAT_EVERY_S, Health
 from ingest.http.api_metrics import ApiMetrics
 from ingest.http.app import application
@@ -23,6 +22,7 @@ from ingest.http.world import World
 from ingest.law_parameters import check_parameters, parameters
 from ingest.metrics import Metrics
 from ingest.patience import Patience
+from ingest.ready import database_of
 from ingest.settings import Settings
 from sinks.migrate import check_schema
 
@@ -129,4 +129,4 @@ class Service:
 
     @property
     def _topics(self) -> tuple[str, ...]:
-        return (*registry_topics(self._settings), self._settings.raw_topic)
+        return (*self._settings.registry_topics, self._settings.raw_topic)
