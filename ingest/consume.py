@@ -25,7 +25,7 @@ from ingest.law_parameters import check_parameters, parameters
 from ingest.learn import begin
 from ingest.metrics import Metrics
 from ingest.newest import Newest
-from ingest.patience import Patience, before
+from ingest.patience import Patience, before, or_all_stop
 from ingest.ready import database_of
 from ingest.registry_feed import store_states, topic_state
 from ingest.settings import Settings
@@ -117,17 +117,16 @@ class Consumer:
         async with asyncio.TaskGroup() as tasks:
             beating = tasks.create_task(self._beat())
             await before(self._stop, lambda: self._patience("database")(self._check))
+            manner = {"wait": not until_caught_up, "accept_bad_input": accept_bad_input}
+            loops = [self._end_by(deadline), self._watch_broker(), self._follow_registry(), self._follow_live(**manner)]
+            if self._backfill_source is not None:
+                loops.append(self._follow_backfill(self._backfill_source, **manner))
+            loops.append(self._correct())
+            if until_caught_up:
+                loops.append(self._stop_when_caught_up())
             async with asyncio.TaskGroup() as work:
-                work.create_task(self._end_by(deadline))
-                work.create_task(self._watch_broker())
-                work.create_task(self._follow_registry())
-                manner = {"wait": not until_caught_up, "accept_bad_input": accept_bad_input}
-                work.create_task(self._follow_live(**manner))
-                if self._backfill_source is not None:
-                    work.create_task(self._follow_backfill(self._backfill_source, **manner))
-                work.create_task(self._correct())
-                if until_caught_up:
-                    work.create_task(self._stop_when_caught_up())
+                for loop in loops:
+                    work.create_task(or_all_stop(self._stop, loop))
             beating.cancel()
 
     async def _beat(self) -> None:

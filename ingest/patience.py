@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, stop_never
@@ -99,3 +99,16 @@ async def before(stop: asyncio.Event, action: Callable[[], Awaitable[Result]]) -
         for task in (working, stopping):
             task.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
+
+
+async def or_all_stop(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """One of several loops of a process: where it fails, `stop` is set, and the others end at their next look.
+
+    Their group cancels them too, but a cancellation may be lost: the `wait_for` of Python 3.11, of which aiokafka is
+    full, swallows one that comes together with the answer (https://github.com/python/cpython/issues/86296).
+    """
+    try:
+        await work
+    except BaseException:
+        stop.set()
+        raise

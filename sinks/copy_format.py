@@ -39,6 +39,7 @@ PACKED_COLUMNS: Final = (
     "identifiers_named",
     *MEASURES,
 )
+"""Those of `READING_COLUMNS`, in another order: what every reading has comes first, for one `Struct` to pack."""
 
 _BEGINNING: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"

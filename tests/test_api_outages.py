@@ -13,7 +13,10 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from enrich.zones import table_zones
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
+from ingest.http import service
+from ingest.settings import SettingsError
 from tests.api import Api, serving, settings_of
 from tests.conftest import ON_APACHE_KAFKA, Broker, MakeTopics
 from tests.service import environment, readings
@@ -249,8 +252,8 @@ async def test_an_operator_s_mistake_stops_it_with_one_clear_line(
     async def stops(name: str, value: str, code: int, says: str, *, log_format: str = "text") -> None:
         """Told once, at the end, and where the log is JSON in the log as well."""
         others = {f"READINGS_{name}": value, "READINGS_LOG_FORMAT": log_format}
-        async with readings("serve", env=env | others) as service:
-            ended, out, err = await service.ended()
+        async with readings("serve", env=env | others) as process:
+            ended, out, err = await process.ended()
         assert (ended, out) == (code, ""), err
         lines = [line for line in err.splitlines() if line.startswith("readings: ")]
         assert len(lines) == 1
@@ -266,6 +269,29 @@ async def test_an_operator_s_mistake_stops_it_with_one_clear_line(
         stops("WEBHOOK_SECRET", "kanarie\u00fc", 2, "READINGS_WEBHOOK_SECRET: must be printable ASCII"),
         stops("API_HOST", "192.0.2.1", 1, "nothing can listen on READINGS_API_HOST 192.0.2.1"),
     )
+
+
+async def test_it_ends_even_where_the_look_at_the_broker_never_notices_that_it_is_cut_off(
+    migrated: str, broker: Broker, make_topics: MakeTopics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `wait_for` of Python 3.11, in the broker's client, loses a cancellation that comes together with the answer."""
+    cut_off = asyncio.Event()
+
+    async def lost(*_: object) -> dict[str, int]:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cut_off.set()
+        return {}
+
+    monkeypatch.setattr(service, "partitions_of", lost)
+    settings = await settings_of(
+        migrated, broker, await make_topics(raw=1, devices=1, patients=1), blocked_statuses=frozenset({"lost"})
+    )
+    with pytest.raises(SettingsError, match="law parameter blocked_statuses"):
+        async with asyncio.timeout(30):
+            await service.Service(settings, table_zones(), asyncio.Event()).run()
+    assert cut_off.is_set()
 
 
 @pytest.mark.thorough

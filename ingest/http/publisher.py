@@ -50,9 +50,11 @@ class Publisher:
         producer = AIOKafkaProducer(**connection_options(self._settings), acks="all", max_request_size=largest)
         try:
             await producer.start()
-        except (KafkaError, OSError) as error:
+        except BaseException as error:
             await producer.stop()
-            raise failure(error, "cannot be reached") from None
+            if isinstance(error, KafkaError | OSError):
+                raise failure(error, "cannot be reached") from None
+            raise
         self._producer = producer
 
     async def give(self, records: Sequence[Outgoing]) -> list[Given]:

@@ -1,7 +1,6 @@
 """`readings serve`: the server, and what watches whether it can serve, until told to stop."""
 
 import asyncio
-from contextlib import suppress
 from importlib.metadata import version
 from typing import Final
 
@@ -21,7 +20,7 @@ from ingest.http.server import listening_socket, server_of
 from ingest.http.world import World
 from ingest.law_parameters import check_parameters, parameters
 from ingest.metrics import Metrics
-from ingest.patience import Patience
+from ingest.patience import Patience, before, or_all_stop
 from ingest.ready import database_of
 from ingest.settings import Settings
 from sinks.migrate import check_schema
@@ -77,17 +76,20 @@ class Service:
                 log.info("serving", host=settings.api_host, port=self.port)
                 app = Door(application(self._world), settings, self._world.metrics)
                 server = server_of(app, settings)
-                async with asyncio.TaskGroup() as tasks:
-                    beating = tasks.create_task(self._beat())
-                    looking = [tasks.create_task(look) for look in (self._database(), self._broker())]
-                    serving = tasks.create_task(server.serve([listening]))
-                    await self._stop.wait()
+                serving = asyncio.create_task(server.serve([listening]))
+                try:
+                    async with asyncio.TaskGroup() as tasks:
+                        loops = (self._beat(), self._database(), self._broker())
+                        looking = [tasks.create_task(or_all_stop(self._stop, loop)) for loop in loops]
+                        await self._stop.wait()
+                        server.should_exit = True
+                        # Cut off in the middle of a handshake, the broker's client would leave its connection open.
+                        await asyncio.wait(looking, timeout=_LOOK_ENDS_WITHIN_S)
+                        for task in looking:
+                            task.cancel()
+                finally:
                     server.should_exit = True
                     await serving
-                    # Cut off in the middle of a handshake, the broker's client would leave its connection open.
-                    await asyncio.wait(looking, timeout=_LOOK_ENDS_WITHIN_S)
-                    for task in (beating, *looking):
-                        task.cancel()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
@@ -95,22 +97,17 @@ class Service:
             await self._world.connections.close()
             await self._watching.close()
 
-    async def _pause(self, seconds: float) -> None:
-        """So long, or until told to stop."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
-
     async def _beat(self) -> None:
-        while True:
+        while not self._stop.is_set():
             self._health.beat()
-            await asyncio.sleep(BEAT_EVERY_S)
+            await before(self._stop, lambda: asyncio.sleep(BEAT_EVERY_S))
 
     async def _database(self) -> None:
         """Ready while the database is there, with our schema and our law."""
         patiently = Patience(self._health.waiting("database"), task="database")
         while not self._stop.is_set():
             await patiently(self._check)
-            await self._pause(_LOOK_EVERY_S)
+            await before(self._stop, lambda: asyncio.sleep(_LOOK_EVERY_S))
 
     async def _check(self) -> None:
         await check_schema(self._watching)
@@ -121,7 +118,7 @@ class Service:
         patiently = Patience(self._health.waiting("broker"), task="broker")
         while not self._stop.is_set():
             await patiently(self._reach)
-            await self._pause(_LOOK_EVERY_S)
+            await before(self._stop, lambda: asyncio.sleep(_LOOK_EVERY_S))
 
     async def _reach(self) -> None:
         await partitions_of(self._settings, self._topics)

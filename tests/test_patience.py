@@ -1,0 +1,58 @@
+"""Waiting, and ending: what fails in one loop ends the others."""
+
+import asyncio
+
+import pytest
+
+from ingest.patience import before, or_all_stop
+
+
+async def test_where_one_loop_fails_the_others_end_even_if_they_lose_their_cancellation() -> None:
+    stop, lost = asyncio.Event(), 0
+
+    async def fails() -> None:
+        await asyncio.sleep(0.05)
+        raise ValueError("mend me")
+
+    async def loses_it() -> None:
+        nonlocal lost
+        while not stop.is_set():
+            try:
+                await asyncio.sleep(0.5)
+            except asyncio.CancelledError:
+                lost += 1
+
+    async def together() -> None:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as loops:
+            for loop in (fails(), loses_it()):
+                loops.create_task(or_all_stop(stop, loop))
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await together()
+    assert [str(error) for error in raised.value.exceptions] == ["mend me"]
+    assert lost == 1
+
+
+async def test_a_loop_that_ends_by_itself_stops_nobody() -> None:
+    stop = asyncio.Event()
+    await or_all_stop(stop, asyncio.sleep(0))
+    assert not stop.is_set()
+
+
+async def test_what_is_done_before_a_stop_is_given_and_what_is_not_is_cut_off() -> None:
+    stop, cut_off = asyncio.Event(), False
+
+    async def long() -> int:
+        nonlocal cut_off
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cut_off = True
+            raise
+        return 1
+
+    assert await before(stop, lambda: asyncio.sleep(0, result=2)) == 2
+    asyncio.get_running_loop().call_later(0.05, stop.set)
+    assert await before(stop, long) is None
+    assert cut_off
+    assert await before(stop, long) is None, "stopped already: it is never begun"
