@@ -1,7 +1,9 @@
 """The broker: how it is reached, how it fails, what it says of its topics."""
 
+import asyncio
 from collections.abc import Awaitable, Collection
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -27,6 +29,8 @@ _AWAY = (
     OSError,
 )
 """What aiokafka does not call retriable although time mends it."""
+
+_START_ENDS_WITHIN_S: Final = 1.0
 
 
 def source_name(topic: str) -> str:
@@ -71,7 +75,7 @@ async def partitions_of(settings: Settings, topics: Collection[str]) -> dict[str
     """
     admin = AIOKafkaAdminClient(**connection_options(settings))
     try:
-        await admin.start()
+        await start_whole(admin)
         known = set(await admin.list_topics())
         if missing := [topic for topic in topics if topic not in known]:
             raise OperatorError(f"the broker has no topic {missing[0]}; create it or name another in READINGS_*_TOPIC")
@@ -81,6 +85,20 @@ async def partitions_of(settings: Settings, topics: Collection[str]) -> dict[str
     finally:
         await admin.close()
     return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+
+async def start_whole(client: Any) -> None:
+    """Start a client; a cancellation waits a moment until it has started, for its owner to close.
+
+    Cut off in the middle of it, aiokafka 0.14 would leave the connection open by which it looks for the cluster.
+    """
+    starting = asyncio.ensure_future(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with suppress(KafkaError, OSError, TimeoutError):
+            await asyncio.wait_for(starting, _START_ENDS_WITHIN_S)
+        raise
 
 
 def connection_options(settings: Settings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from ingest.broker import consumer_options, failure, partitions_of
+from ingest.broker import consumer_options, failure, partitions_of, start_whole
 from ingest.settings import Settings
 
 
@@ -22,7 +22,7 @@ async def high_water_marks(settings: Settings, topics: Collection[str]) -> dict[
     only_the_mark = {"max_partition_fetch_bytes": 1, "fetch_max_bytes": 1, "fetch_max_wait_ms": 10}
     consumer = AIOKafkaConsumer(**consumer_options(settings) | only_the_mark)
     try:
-        await consumer.start()
+        await start_whole(consumer)
         consumer.assign(asked)
         for tp, end in (await consumer.end_offsets(asked)).items():
             consumer.seek(tp, end)

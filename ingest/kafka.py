@@ -24,6 +24,7 @@ from ingest.broker import (
     failure,
     partitions_of,
     source_name,
+    start_whole,
     told_offsets,
     topic_of,
 )
@@ -100,7 +101,7 @@ class KafkaSource:
         consumer.subscribe(list(self._topics), listener=_Forget(self))
         self._consumer = consumer
         try:
-            await consumer.start()
+            await start_whole(consumer)
         except (KafkaError, OSError) as error:
             await self.stop()
             raise failure(error, "cannot be reached") from None

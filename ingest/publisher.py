@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from ingest.batch import Batch
-from ingest.broker import connection_options, failure, partitions_of
+from ingest.broker import connection_options, failure, partitions_of, start_whole
 from ingest.carried import headers_of
 from ingest.change import Change
 from ingest.content import LONGEST_LINE, UnreadableFileError
@@ -85,7 +85,7 @@ async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
     )
     try:
         try:
-            await producer.start()
+            await start_whole(producer)
         except (KafkaError, OSError) as error:
             raise failure(error, "cannot be reached") from None
         yield Publisher(producer, topic, partitions)

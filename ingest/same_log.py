@@ -6,7 +6,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from ingest.broker import beyond_the_end, consumer_options, failure
+from ingest.broker import beyond_the_end, consumer_options, failure, start_whole
 from ingest.high_water import high_water_marks
 from ingest.pending import instant
 from ingest.settings import Settings
@@ -68,7 +68,7 @@ async def first_record(settings: Settings, tp: TopicPartition, offset: int) -> "
     """The first record of the log from an offset on, None where there is none; by a consumer without a group."""
     consumer = AIOKafkaConsumer(**consumer_options(settings) | {"auto_offset_reset": "earliest"})
     try:
-        await consumer.start()
+        await start_whole(consumer)
         consumer.assign([tp])
         consumer.seek(tp, offset)
         async with asyncio.timeout(settings.kafka_timeout_s):

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from enrich.offsets import tzdb_version
 from enrich.zones import Zones
-from ingest.broker import BrokerAwayError, connection_options, source_name
+from ingest.broker import BrokerAwayError, connection_options, source_name, start_whole
 from ingest.high_water import high_water_marks
 from ingest.law_parameters import parameters, standing_parameters
 from ingest.patience import Patience
@@ -196,7 +196,7 @@ async def _timestamp_type(settings: Settings) -> str | None:
     """Whose clock the timestamps of the raw topic are; None where the broker does not tell."""
     admin = AIOKafkaAdminClient(**connection_options(settings))
     try:
-        await admin.start()
+        await start_whole(admin)
         answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, settings.raw_topic)])
     except (KafkaError, OSError) as error:
         raise BrokerAwayError(f"the broker cannot be reached ({type(error).__name__})") from None

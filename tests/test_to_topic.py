@@ -33,11 +33,7 @@ from tests.conftest import Broker, MakeTopics, fresh_database, on_both_brokers
 from tests.histories import history
 from tests.service import environment, readings
 
-pytestmark = [
-    pytest.mark.thorough,
-    # aiokafka, closed while it opens a connection, forgets that one; here consumers end and the process goes on.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <function (StreamWriter|AIOKafkaConnection).__del__"),
-]
+pytestmark = pytest.mark.thorough
 
 HASH = "ab" * 32
 

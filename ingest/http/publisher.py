@@ -8,7 +8,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from ingest.broker import BrokerAwayError, connection_options, failure
+from ingest.broker import BrokerAwayError, connection_options, failure, start_whole
 from ingest.http.problems import Problem, ProblemError
 from ingest.settings import Settings
 
@@ -49,7 +49,7 @@ class Publisher:
         largest = self._settings.api_max_body_bytes + _MORE_THAN_THE_VALUE
         producer = AIOKafkaProducer(**connection_options(self._settings), acks="all", max_request_size=largest)
         try:
-            await producer.start()
+            await start_whole(producer)
         except BaseException as error:
             await producer.stop()
             if isinstance(error, KafkaError | OSError):

@@ -28,7 +28,6 @@ from sinks.migrate import check_schema
 log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S: Final = 5.0
-_LOOK_ENDS_WITHIN_S: Final = 1.0
 
 
 class Service:
@@ -83,8 +82,6 @@ class Service:
                         looking = [tasks.create_task(or_all_stop(self._stop, loop)) for loop in loops]
                         await self._stop.wait()
                         server.should_exit = True
-                        # Cut off in the middle of a handshake, the broker's client would leave its connection open.
-                        await asyncio.wait(looking, timeout=_LOOK_ENDS_WITHIN_S)
                         for task in looking:
                             task.cancel()
                 finally:
