@@ -291,6 +291,8 @@ async def test_an_archive_is_told_by_the_beginning_of_its_name_or_by_its_file(cl
         code, out, err = await archives.run(clinic, "explain", "--json", source, "0", "2")
         assert (code, err) == (0, "")
         assert (json.loads(out)["source"], json.loads(out)["became"]) == (name, "reading")
+    _, out, _ = await archives.run(clinic, "explain", name, "0", "3")
+    assert out.splitlines()[0].endswith(": not taken yet, if the archive goes so far: the next to take is 3")
     code, _, err = await archives.run(clinic, "explain", "archive:", "0", "2")
     assert (code, err.startswith("readings: several archives begin with archive:")) == (1, True)
     code, _, err = await archives.run(clinic, "explain", str(archives.file(tmp_path, "c.ndjson", b"{}")), "0", "0")

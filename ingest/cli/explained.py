@@ -100,7 +100,8 @@ def _became(found: Explanation) -> str:
         case Fate.NOT_TAKEN if position.next_offset is None:
             return "not taken yet: nobody has begun its partition"
         case Fate.NOT_TAKEN:
-            return f"not taken yet: the next to take is {position.next_offset}"
+            beyond = ", if the archive goes so far" if found.place.in_archive else ""
+            return f"not taken yet{beyond}: the next to take is {position.next_offset}"
         case Fate.BEFORE_THE_FIRST:
             return f"never asked for: the first that was there is {position.first_offset}"
         case Fate.CARRIER:
