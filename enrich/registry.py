@@ -93,6 +93,8 @@ class Registry:
         self._zones = zones
         self.missed = 0
         """How often somebody was asked for in vain: an answer during which it grows is in doubt."""
+        self.answering = 0
+        """How many wait for an answer that needs all those whom it asks for at once."""
         self._owners = _Learnt[str, int](self._miss)
         self._devices = _Learnt[int, Timeline[DeviceAsOf]](self._miss)
         self._patients = _Learnt[int, Timeline[PatientAsOf]](self._miss)
@@ -152,10 +154,11 @@ class Registry:
     def forget_nobodies(self) -> None:
         """Forget of whom there is nothing to learn, if they have become too many.
 
-        Not while somebody learns: nothing would ever be known of a batch that names more.
+        Not while somebody waits for an answer: who names more of them would never have it.
         """
-        for learnt in (self._owners, self._devices, self._patients):
-            learnt.forget_nobodies()
+        if not self.answering:
+            for learnt in (self._owners, self._devices, self._patients):
+                learnt.forget_nobodies()
 
     def forget(self, changed: Names, *, version: int) -> None:
         """Of these something else is told at `version`: they are learnt anew when they are asked for.
@@ -172,11 +175,6 @@ class Registry:
         """The device as of `at`; None if there is no state of it at all."""
         timeline = self.history_of_device(device_id)
         return None if timeline is None else timeline.at(at)
-
-    def patient(self, patient_id: int, *, at: datetime) -> PatientAsOf:
-        """The patient as of `at`; one without any state has no zone and no customer."""
-        timeline = self.history_of_patient(patient_id)
-        return PatientAsOf() if timeline is None else timeline.at(at)
 
     def _each(self, names: Names) -> tuple[tuple[_Learnt[Any, Any], frozenset[Any]], ...]:
         return (self._owners, names.identifiers), (self._devices, names.devices), (self._patients, names.patients)

@@ -118,14 +118,14 @@ class KafkaSource:
     async def see_broker(self) -> None:
         """Whether the broker answers, for who waits for records: of one that has gone aiokafka tells nobody.
 
-        By the connection that there is, and without a partition of ours not at all.
+        By the connections that there are, and without a partition of ours not at all.
 
-        :raises AwayError: when it does not answer in time.
+        :raises AwayError: when it does not answer in time; :raises OperatorError: when it refuses to.
         """
         if self._consumer is not None and (ours := self._consumer.assignment()):
             try:
                 async with asyncio.timeout(_ANSWERS_WITHIN_S):
-                    await told_offsets(self._consumer.end_offsets([next(iter(ours))]))
+                    await told_offsets(self._consumer.end_offsets(ours))
             except TimeoutError:
                 raise BrokerAwayError("the broker does not answer") from None
 
@@ -194,9 +194,9 @@ class KafkaSource:
         busy = self._committing is not None and not self._committing.done()
         if busy or time.monotonic() - self._committed_at < _COMMIT_EVERY_S:
             return
-        self._committed_at = time.monotonic()
-        offsets = {_partition(move): move.next_offset for move in batch.moves if _partition(move) in self._next}
-        self._committing = asyncio.create_task(_commit(self._consumer, offsets))
+        if offsets := {_partition(move): move.next_offset for move in batch.moves if _partition(move) in self._next}:
+            self._committed_at = time.monotonic()
+            self._committing = asyncio.create_task(_commit(self._consumer, offsets))
 
     async def _find_positions(self) -> None:
         unknown = [tp for tp in self._consumer.assignment() if tp not in self._next]
@@ -337,13 +337,16 @@ async def _leave(consumer: Any) -> None:
 
     aiokafka 0.14 may raise CancelledError out of `stop` and leave its client open when the broker is away.
     """
+    task = asyncio.current_task()
+    assert task is not None, "a coroutine runs in a task"
+    cancelled = task.cancelling()
     try:
         async with asyncio.timeout(_LEAVE_WITHIN_S):
             await consumer.stop()
     except (KafkaError, TimeoutError):
         pass
     except asyncio.CancelledError:
-        if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # a coroutine runs in a task
+        if task.cancelling() > cancelled:
             raise
     else:
         return

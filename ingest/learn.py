@@ -58,12 +58,16 @@ async def learn(connection: Connection, registry: Registry, names: Names) -> Non
 
 async def asked(connection: Connection, registry: Registry, ask: Callable[[], Answer]) -> Answer:
     """What `ask` answers when nobody is asked for in vain. Call it where the registry cannot move, at its version."""
-    while True:
-        answer = ask()
-        wanted = registry.take_wanted()
-        if not any(wanted):
-            return answer
-        await learn(connection, registry, wanted)
+    registry.answering += 1
+    try:
+        while True:
+            answer = ask()
+            wanted = registry.take_wanted()
+            if not any(wanted):
+                return answer
+            await learn(connection, registry, wanted)
+    finally:
+        registry.answering -= 1
 
 
 def _slices(names: Names) -> Iterator[Names]:

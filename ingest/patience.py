@@ -15,6 +15,7 @@ log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
+_CANCEL_AGAIN_AFTER_S: Final = 1.0
 _MENDED_BY_TIME: Final = (AwayError, CollisionError, StatementCancelledError)
 
 
@@ -96,16 +97,18 @@ async def before(stop: asyncio.Event, action: Callable[[], Awaitable[Result]]) -
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else None
     finally:
-        for task in (working, stopping):
-            task.cancel()
+        stopping.cancel()
+        while not working.done():  # it may lose a cancellation, as `or_all_stop` tells
+            working.cancel()
+            await asyncio.wait({working}, timeout=_CANCEL_AGAIN_AFTER_S)
         await asyncio.gather(working, stopping, return_exceptions=True)
 
 
 async def or_all_stop(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
     """One of several loops of a process: where it fails, `stop` is set, and the others end at their next look.
 
-    Their group cancels them too, but a cancellation may be lost: the `wait_for` of Python 3.11, of which aiokafka is
-    full, swallows one that comes together with the answer (https://github.com/python/cpython/issues/86296).
+    Their group cancels them too, once, but a cancellation may be lost: a client of aiokafka 0.14 that is being closed
+    waits for a task of its own that it has cancelled, and takes our cancellation for the end of that.
     """
     try:
         await work

@@ -62,6 +62,7 @@ async def check_readings(
             )
         readings.looked_at += len(page)
         noted.looked_at += len(mentions)
+        judges.registry.forget_nobodies()
         tell(len(page))
     return [readings, noted]
 
@@ -96,6 +97,7 @@ async def check_rejections(
                 _compare(outranked, line, set_aside(entry, winner))
         refused.looked_at += len(page)
         outranked.looked_at += len(competing)
+        judges.registry.forget_nobodies()
         tell(len(page))
     return [refused, outranked]
 

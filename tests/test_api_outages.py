@@ -14,6 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from enrich.zones import table_zones
+from ingest.broker import BrokerAwayError
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from ingest.http import service
 from ingest.settings import SettingsError
@@ -274,15 +275,16 @@ async def test_an_operator_s_mistake_stops_it_with_one_clear_line(
 async def test_it_ends_even_where_the_look_at_the_broker_never_notices_that_it_is_cut_off(
     migrated: str, broker: Broker, make_topics: MakeTopics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `wait_for` of Python 3.11, in the broker's client, loses a cancellation that comes together with the answer."""
-    cut_off = asyncio.Event()
+    """A client of aiokafka that is being closed takes a cancellation for that of a task of its own: it is away then."""
+    cut_off = 0
 
     async def lost(*_: object) -> dict[str, int]:
+        nonlocal cut_off
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            cut_off.set()
-        return {}
+            cut_off += 1
+        raise BrokerAwayError("the broker cannot be reached")
 
     monkeypatch.setattr(service, "partitions_of", lost)
     settings = await settings_of(
@@ -291,7 +293,23 @@ async def test_it_ends_even_where_the_look_at_the_broker_never_notices_that_it_i
     with pytest.raises(SettingsError, match="law parameter blocked_statuses"):
         async with asyncio.timeout(30):
             await service.Service(settings, table_zones(), asyncio.Event()).run()
-    assert cut_off.is_set()
+    assert cut_off
+
+
+async def test_it_ends_when_its_server_does(
+    migrated: str, broker: Broker, make_topics: MakeTopics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would go on saying that it is ready, and answer nobody."""
+
+    class Ends:
+        async def serve(self, _: object) -> None:
+            raise RuntimeError("a bug")
+
+    monkeypatch.setattr(service, "server_of", lambda *_: Ends())
+    settings = await settings_of(migrated, broker, await make_topics(raw=1, devices=1, patients=1))
+    with pytest.raises(RuntimeError, match="a bug"):
+        async with asyncio.timeout(30):
+            await service.Service(settings, table_zones(), asyncio.Event()).run()
 
 
 @pytest.mark.thorough

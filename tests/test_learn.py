@@ -115,6 +115,28 @@ async def test_of_nobodies_not_too_many_are_remembered(clinic: Clinic, monkeypat
     await clinic.holds()
 
 
+async def test_nobodies_are_not_forgotten_while_somebody_waits_for_an_answer(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who names more of them than are remembered would ask for ever, since other tasks begin their transactions."""
+    monkeypatch.setattr(enrich.registry, "_MOST_NOBODIES", 3)
+    registry, names, asking = Registry(table_zones()), [f"made up {number}" for number in range(10)], 0
+
+    def ask() -> list[int | None]:
+        nonlocal asking
+        asking += 1
+        assert asking < 5, "it asks on and on"
+        registry.forget_nobodies()  # as another task would between two look-ups
+        return [registry.owner(name) for name in names]
+
+    async with clinic.database.transaction() as connection:
+        await hold(connection, registry, since=registry.version)
+        assert await asked(connection, registry, ask) == [None] * len(names)
+    assert len(registry._owners) == len(names)
+    registry.forget_nobodies()
+    assert not registry._owners
+
+
 async def test_nothing_is_learnt_at_a_version_that_another_task_has_left(clinic: Clinic) -> None:
     """A lock is lost with its connection: what was read under it may be old by now."""
     await clinic.device(1, patientId=7)

@@ -56,3 +56,22 @@ async def test_what_is_done_before_a_stop_is_given_and_what_is_not_is_cut_off() 
     assert await before(stop, long) is None
     assert cut_off
     assert await before(stop, long) is None, "stopped already: it is never begun"
+
+
+async def test_who_loses_a_cancellation_and_waits_on_is_cut_off_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.patience._CANCEL_AGAIN_AFTER_S", 0.05)
+    stop, lost = asyncio.Event(), 0
+
+    async def loses_two() -> None:
+        nonlocal lost
+        while lost < 2:
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                lost += 1
+        await asyncio.sleep(30)
+
+    asyncio.get_running_loop().call_later(0.05, stop.set)
+    async with asyncio.timeout(10):
+        assert await before(stop, loses_two) is None
+    assert lost == 2

@@ -316,7 +316,7 @@ def test_a_patients_zone_and_customer_are_those_that_readings_are_judged_by(hist
             *(edge - timedelta(microseconds=1) for edge in edges if edge.year > 1),
             datetime(2026, 3, 10, 12, tzinfo=UTC),
         ]:
-            found, judged = patient_as_of(states, at=at, zones=zones), registry.patient(patient_id, at=at)
+            found, judged = patient_as_of(states, at=at, zones=zones), registry.history_of_patient(patient_id).at(at)
             customer = found.fields["customerId"]
             assert (found.home.answer.zone, customer and customer.value) == (judged.time_zone, judged.customer_id)
             assert found.home.offset_s == (judged.time_zone and offset_s(judged.time_zone, at))

@@ -422,7 +422,7 @@ async def test_a_plain_export_of_a_device_decommissioned_today_leaves_the_past_a
     assert registry.device(3, at=years_ago)[:3] == (None, False, 456)
     assert registry.device(3, at=before - timedelta(microseconds=1)).status is None
     assert registry.device(3, at=after).status == "decommissioned"
-    assert registry.patient(456, at=years_ago).time_zone == "America/New_York"
+    assert registry.history_of_patient(456).at(years_ago).time_zone == "America/New_York"
     (blocking, effective) = (
         await rows(database, "SELECT blocking_effective_at, effective_at::text FROM device_states")
     )[0]

@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 import sinks.scan
+from enrich.registry import Registry
 from enrich.zones import table_zones
 from ingest.check import Check
 from ingest.settings import Settings
@@ -87,6 +88,18 @@ async def test_a_healthy_store_holds_and_is_looked_at_as_a_whole(healthy: str) -
         assert checks[name].looked_at == await connection.fetchval(statement) > 0, name
     assert checks["mentions"].looked_at > 0
     await connection.close()
+
+
+async def test_nobodies_that_readings_and_rejections_name_are_not_remembered_without_end(
+    healthy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registries: list[Registry] = []
+    monkeypatch.setattr("ingest.verify.Registry", lambda zones: registries.append(Registry(zones)) or registries[-1])
+    assert (await verified(healthy)).holds
+    assert None in registries[0]._owners.values(), "nobody is named there"
+    monkeypatch.setattr("enrich.registry._MOST_NOBODIES", 0)
+    assert (await verified(healthy)).holds
+    assert None not in registries[1]._owners.values()
 
 
 @pytest.mark.parametrize("seed", range(3))

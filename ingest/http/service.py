@@ -75,18 +75,16 @@ class Service:
                 log.info("serving", host=settings.api_host, port=self.port)
                 app = Door(application(self._world), settings, self._world.metrics)
                 server = server_of(app, settings)
-                serving = asyncio.create_task(server.serve([listening]))
+                beating = asyncio.create_task(self._beat())
+                serving = asyncio.create_task(or_all_stop(self._stop, server.serve([listening])))
                 try:
-                    async with asyncio.TaskGroup() as tasks:
-                        loops = (self._beat(), self._database(), self._broker())
-                        looking = [tasks.create_task(or_all_stop(self._stop, loop)) for loop in loops]
-                        await self._stop.wait()
-                        server.should_exit = True
-                        for task in looking:
-                            task.cancel()
+                    async with asyncio.TaskGroup() as looking:
+                        for look in (self._database(), self._broker()):
+                            looking.create_task(or_all_stop(self._stop, look))
                 finally:
                     server.should_exit = True
                     await serving
+                    beating.cancel()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
@@ -95,15 +93,15 @@ class Service:
             await self._watching.close()
 
     async def _beat(self) -> None:
-        while not self._stop.is_set():
+        while True:
             self._health.beat()
-            await before(self._stop, lambda: asyncio.sleep(BEAT_EVERY_S))
+            await asyncio.sleep(BEAT_EVERY_S)
 
     async def _database(self) -> None:
         """Ready while the database is there, with our schema and our law."""
         patiently = Patience(self._health.waiting("database"), task="database")
         while not self._stop.is_set():
-            await patiently(self._check)
+            await before(self._stop, lambda: patiently(self._check))
             await before(self._stop, lambda: asyncio.sleep(_LOOK_EVERY_S))
 
     async def _check(self) -> None:
@@ -114,7 +112,7 @@ class Service:
         """Ready while the broker is there, with our topics. Only then does anything reach it."""
         patiently = Patience(self._health.waiting("broker"), task="broker")
         while not self._stop.is_set():
-            await patiently(self._reach)
+            await before(self._stop, lambda: patiently(self._reach))
             await before(self._stop, lambda: asyncio.sleep(_LOOK_EVERY_S))
 
     async def _reach(self) -> None:
