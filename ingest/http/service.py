@@ -77,6 +77,7 @@ class Service:
                 server = server_of(app, settings)
                 beating = asyncio.create_task(self._beat())
                 serving = asyncio.create_task(or_all_stop(self._stop, server.serve([listening])))
+                serving.add_done_callback(lambda _: beating.cancel())  # alive while requests in hand are answered
                 try:
                     async with asyncio.TaskGroup() as looking:
                         for look in (self._database(), self._broker()):
@@ -84,7 +85,6 @@ class Service:
                 finally:
                     server.should_exit = True
                     await serving
-                    beating.cancel()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
