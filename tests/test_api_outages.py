@@ -18,7 +18,7 @@ from ingest.broker import BrokerAwayError
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from ingest.http import service
 from ingest.settings import SettingsError
-from tests.api import Api, serving, settings_of
+from tests.api import Api, keys_of, serving, settings_of
 from tests.conftest import ON_APACHE_KAFKA, Broker, MakeTopics
 from tests.service import environment, readings
 from tests.test_api_devices import PATIENTS, device
@@ -294,6 +294,36 @@ async def test_it_ends_even_where_the_look_at_the_broker_never_notices_that_it_i
         async with asyncio.timeout(30):
             await service.Service(settings, table_zones(), asyncio.Event()).run()
     assert cut_off
+
+
+async def test_nobody_is_served_by_a_server_of_another_law(
+    migrated: str, broker: Broker, make_topics: MakeTopics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers from the start, and looks at the law a moment later: what it let in meanwhile would be stored."""
+    look, may_look = service.check_parameters, asyncio.Event()
+
+    async def later(*arguments: Any) -> None:
+        await may_look.wait()
+        await look(*arguments)
+
+    monkeypatch.setattr(service, "check_parameters", later)
+    settings = await settings_of(
+        migrated, broker, await make_topics(raw=1, devices=1, patients=1), blocked_statuses=frozenset({"lost"})
+    )
+    keys = await keys_of(settings, 1)
+    serving = service.Service(settings, table_zones(), asyncio.Event())
+    running = asyncio.create_task(serving.run())
+    async with asyncio.timeout(30):
+        while serving.port is None:
+            await asyncio.sleep(0.01)
+        api = Api(settings, serving.port, keys)
+        assert await api.problem("PATCH", "device/1", {"status": "lost"}) == (503, "away")
+        assert not serving.ready
+        may_look.set()
+        with pytest.raises(SettingsError, match="law parameter blocked_statuses"):
+            await running
+        assert not serving.ready
+        await api.close()
 
 
 async def test_it_ends_when_its_server_does(

@@ -21,10 +21,13 @@ _LINGER_BYTES: Final = 67_108_864
 
 
 class Door:
-    """An ASGI application round another. No value of a request reaches the log from here, nor a text of an error."""
+    """An ASGI application round another. No value of a request reaches the log from here, nor a text of an error.
 
-    def __init__(self, inside: ASGIApp, settings: Settings, metrics: ApiMetrics) -> None:
-        self._inside, self._settings, self._metrics = inside, settings, metrics
+    :param opened: until it is set, nobody is served: a request is answered by 503.
+    """
+
+    def __init__(self, inside: ASGIApp, settings: Settings, metrics: ApiMetrics, opened: asyncio.Event) -> None:
+        self._inside, self._settings, self._metrics, self._opened = inside, settings, metrics, opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,6 +41,7 @@ class Door:
             await send(message)
 
         try:
+            self._check_open()
             body = await self._body(scope, receive)
         except ProblemError as error:
             await _turn_away(error, scope, receive, watched)
@@ -55,6 +59,10 @@ class Door:
         # Not the path: it may hold an identifier.
         log.debug("answered", operation=operation, status=status, seconds=round(seconds, 3))
         self._metrics.answered(operation, status, seconds)
+
+    def _check_open(self) -> None:
+        if not self._opened.is_set():
+            raise ProblemError(Problem.AWAY, "it has not seen yet whether the database's law is its own")
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """All of the body, within its bounds; None when the client leaves before the end."""

@@ -28,10 +28,11 @@ from sinks.migrate import check_schema
 log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S: Final = 5.0
+_LAW: Final = "schema and law"
 
 
 class Service:
-    """One process of `readings serve`. It serves from the start: what it cannot yet, it answers by 503."""
+    """One process of `readings serve`. It answers from the start: by 503, until it has seen that the law is ours."""
 
     def __init__(self, settings: Settings, zones: Zones, stop: asyncio.Event) -> None:
         self.port: int | None = None
@@ -39,7 +40,8 @@ class Service:
         self._settings, self._stop = settings, stop
         self._parameters = parameters(settings.law, zones)
         self._watching = database_of(settings, "watching")
-        self._health = Health("database", "broker")
+        self._health = Health("database", "broker", _LAW)
+        self._lawful = asyncio.Event()
         self._metrics = Metrics(self._health, {}, zones.version)
         self._world = World(
             settings,
@@ -73,7 +75,7 @@ class Service:
                     log.info("listening", host=settings.http_host, port=port)
                 self.port = listening.getsockname()[1]
                 log.info("serving", host=settings.api_host, port=self.port)
-                app = Door(application(self._world), settings, self._world.metrics)
+                app = Door(application(self._world), settings, self._world.metrics, self._lawful)
                 server = server_of(app, settings)
                 beating = asyncio.create_task(self._beat())
                 serving = asyncio.create_task(or_all_stop(self._stop, server.serve([listening])))
@@ -83,6 +85,7 @@ class Service:
                         for look in (self._database(), self._broker()):
                             looking.create_task(or_all_stop(self._stop, look))
                 finally:
+                    self._health.hinder("server", "stopping")
                     server.should_exit = True
                     await serving
         except BaseExceptionGroup as group:
@@ -107,6 +110,8 @@ class Service:
     async def _check(self) -> None:
         await check_schema(self._watching)
         await check_parameters(self._watching, self._parameters)
+        self._health.clear(_LAW)
+        self._lawful.set()
 
     async def _broker(self) -> None:
         """Ready while the broker is there, with our topics. Only then does anything reach it."""
