@@ -22,7 +22,7 @@ _MENDED_BY_TIME: Final = (AwayError, CollisionError, StatementCancelledError)
 class Patience:
     """How one task waits: again and again with jittered back-off (0 to 0.2, 0.4 … 10 s) while the world is away.
 
-    :param tell: is told what is waited for, and None when it came.
+    :param tell: is told what is waited for, and None when it came; not when what comes is an error, or the end.
     :param task: who waits, for the log.
     :param give_up_after_s: None waits for ever, as the services do.
     """
@@ -54,21 +54,19 @@ class Patience:
             nonlocal waited
             waited = self._wait(state) or waited
 
-        try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(mended_by_time),
-                wait=wait_random_exponential(multiplier=0.2, max=10),
-                stop=self._stop,
-                before_sleep=wait,
-                reraise=True,
-            ):
-                with attempt:
-                    result = await action()
-                    if waited:
-                        log.warning("going on", **self._task, waited_s=round(time.monotonic() - began, 1))
-                    return result
-        finally:
-            self._tell(None)
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(mended_by_time),
+            wait=wait_random_exponential(multiplier=0.2, max=10),
+            stop=self._stop,
+            before_sleep=wait,
+            reraise=True,
+        ):
+            with attempt:
+                result = await action()
+                if waited:
+                    log.warning("going on", **self._task, waited_s=round(time.monotonic() - began, 1))
+                self._tell(None)
+                return result
         raise AssertionError("tenacity either returns or raises")
 
     def _wait(self, state: RetryCallState) -> bool:

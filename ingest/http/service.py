@@ -28,7 +28,6 @@ from sinks.migrate import check_schema
 log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S: Final = 5.0
-_LAW: Final = "schema and law"
 
 
 class Service:
@@ -40,7 +39,7 @@ class Service:
         self._settings, self._stop = settings, stop
         self._parameters = parameters(settings.law, zones)
         self._watching = database_of(settings, "watching")
-        self._health = Health("database", "broker", _LAW)
+        self._health = Health("database", "broker")
         self._lawful = asyncio.Event()
         self._metrics = Metrics(self._health, {}, zones.version)
         self._world = World(
@@ -110,7 +109,6 @@ class Service:
     async def _check(self) -> None:
         await check_schema(self._watching)
         await check_parameters(self._watching, self._parameters)
-        self._health.clear(_LAW)
         self._lawful.set()
 
     async def _broker(self) -> None:
