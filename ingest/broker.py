@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Collection
 from contextlib import suppress
 from typing import Any, Final
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     InvalidSessionTimeoutError,
@@ -31,6 +31,7 @@ _AWAY = (
 """What aiokafka does not call retriable although time mends it."""
 
 _START_ENDS_WITHIN_S: Final = 1.0
+_LEAVE_WITHIN_S: Final = 3.0
 
 
 def source_name(topic: str) -> str:
@@ -99,6 +100,29 @@ async def start_whole(client: Any) -> None:
         with suppress(KafkaError, OSError, TimeoutError):
             await asyncio.wait_for(starting, _START_ENDS_WITHIN_S)
         raise
+
+
+async def leave(client: Any) -> None:
+    """Stop a consumer or a producer within a bounded time, whatever the broker does.
+
+    aiokafka 0.14 may raise CancelledError out of `stop` and leave its connections open when the broker is away.
+    """
+    task = asyncio.current_task()
+    assert task is not None, "a coroutine runs in a task"
+    cancelled = task.cancelling()
+    try:
+        async with asyncio.timeout(_LEAVE_WITHIN_S):
+            await client.stop()
+    except (KafkaError, OSError, TimeoutError):
+        pass
+    except asyncio.CancelledError:
+        if task.cancelling() > cancelled:
+            raise
+    else:
+        return
+    connections = client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001 - left open
+    with suppress(KafkaError, TimeoutError, asyncio.CancelledError):
+        await asyncio.wait_for(connections.close(), 1)
 
 
 def connection_options(settings: Settings) -> dict[str, Any]:

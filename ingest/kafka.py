@@ -7,7 +7,6 @@ for the lag tools and never read by us.
 import asyncio
 import time
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from ingest.broker import (
     beyond_the_end,
     consumer_options,
     failure,
+    leave,
     partitions_of,
     source_name,
     start_whole,
@@ -29,6 +29,7 @@ from ingest.broker import (
     topic_of,
 )
 from ingest.carried import Archives
+from ingest.group_offsets import GroupOffsets
 from ingest.lag import Lag
 from ingest.pending import Pending
 from ingest.same_log import check_same_log, made_anew, stands
@@ -39,7 +40,6 @@ from sinks.ledger import Gap, Move, Source, Standing, begin_partition, open_sour
 
 log = structlog.get_logger(__name__)
 
-_COMMIT_EVERY_S, _COMMIT_WITHIN_S, _LEAVE_WITHIN_S = 1.0, 5.0, 3.0
 _NOTHING_FOR_S, _ANSWERS_WITHIN_S = 1.0, 10.0
 _PROVE_WITHIN_S = 5.0
 """How long the last record taken may fail to come before the broker is asked for it otherwise."""
@@ -77,8 +77,7 @@ class KafkaSource:
         self._pending = Pending(self._sources, archives)
         self.lag = Lag()
         self._assignments = self._assignments_looked_at = 0
-        self._committed_at = 0.0
-        self._committing: asyncio.Task[None] | None = None
+        self._group_offsets = GroupOffsets()
         self._consumer: Any = None  # an AIOKafkaConsumer from start to stop
 
     async def start(self) -> None:
@@ -109,11 +108,12 @@ class KafkaSource:
     async def stop(self) -> None:
         """Leave the group: politely if the broker answers within a moment, and without a trace if it does not."""
         consumer, self._consumer = self._consumer, None
-        if self._committing is not None:
-            self._committing.cancel()
-            await asyncio.gather(self._committing, return_exceptions=True)
         if consumer is not None:
-            await _leave(consumer)
+            try:
+                await self._group_offsets.tell_the_last(consumer)
+            finally:
+                await leave(consumer)
+                await self._group_offsets.end()
 
     async def see_broker(self) -> None:
         """Whether the broker answers, for who waits for records: of one that has gone aiokafka tells nobody.
@@ -150,6 +150,7 @@ class KafkaSource:
         self._sources = {}
         self._pending = Pending(self._sources, self._archives)
         self.lag.forget()
+        self._group_offsets.forget()
 
     async def take(self) -> Batch | None:
         """The next batch: when it is full by count or bytes, or has become old; None when nothing comes for a while.
@@ -157,6 +158,7 @@ class KafkaSource:
         :raises AwayError: when the database or the broker is away; calling again goes on.
         :raises OperatorError: when a topic is gone or made anew, or a position lies beyond its log's end.
         """
+        self._group_offsets.tell_now_and_then(self._consumer)
         until = time.monotonic() + _NOTHING_FOR_S
         while not self._pending.ready(self._settings):
             if self._pending.began is None and time.monotonic() > until:
@@ -189,14 +191,10 @@ class KafkaSource:
         return batch
 
     def stored(self, batch: Batch) -> None:
-        """Tell the group how far we are, now and then, for the tools that show lag. Failing to is no matter."""
-        self.lag.store({_partition(move): move.next_offset for move in batch.moves})
-        busy = self._committing is not None and not self._committing.done()
-        if busy or time.monotonic() - self._committed_at < _COMMIT_EVERY_S:
-            return
-        if offsets := {_partition(move): move.next_offset for move in batch.moves if _partition(move) in self._next}:
-            self._committed_at = time.monotonic()
-            self._committing = asyncio.create_task(_commit(self._consumer, offsets))
+        """The batch was stored with its position: the lag and the group's offsets may say so."""
+        offsets = {_partition(move): move.next_offset for move in batch.moves}
+        self.lag.store(offsets)
+        self._group_offsets.note({tp: offset for tp, offset in offsets.items() if tp in self._next})
 
     async def _find_positions(self) -> None:
         unknown = [tp for tp in self._consumer.assignment() if tp not in self._next]
@@ -323,35 +321,6 @@ class _Forget(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carr
         # Fetching begins at our first await, not when this returns: first everything is held still.
         self._source.park(assigned)
         log.info("partitions taken", partitions=_named(assigned))
-
-
-async def _commit(consumer: Any, offsets: dict[TopicPartition, int]) -> None:
-    try:
-        await asyncio.wait_for(consumer.commit(offsets), _COMMIT_WITHIN_S)
-    except (KafkaError, TimeoutError) as error:
-        log.debug("group offsets not committed", error=type(error).__name__)
-
-
-async def _leave(consumer: Any) -> None:
-    """Stop a consumer within a bounded time, whatever the broker does.
-
-    aiokafka 0.14 may raise CancelledError out of `stop` and leave its client open when the broker is away.
-    """
-    task = asyncio.current_task()
-    assert task is not None, "a coroutine runs in a task"
-    cancelled = task.cancelling()
-    try:
-        async with asyncio.timeout(_LEAVE_WITHIN_S):
-            await consumer.stop()
-    except (KafkaError, TimeoutError):
-        pass
-    except asyncio.CancelledError:
-        if task.cancelling() > cancelled:
-            raise
-    else:
-        return
-    with suppress(KafkaError, TimeoutError, asyncio.CancelledError):
-        await asyncio.wait_for(consumer._client.close(), 1)  # noqa: SLF001 - what `stop` left open
 
 
 def _partition(move: Move) -> TopicPartition:

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from ingest.broker import BrokerAwayError, connection_options, failure, start_whole
+from ingest.broker import BrokerAwayError, connection_options, failure, leave, start_whole
 from ingest.http.problems import Problem, ProblemError
 from ingest.settings import Settings
 
@@ -79,5 +78,4 @@ class Publisher:
     async def stop(self) -> None:
         """Leave; what was not acknowledged by now was never told to be."""
         if self._producer is not None:
-            with suppress(KafkaError, OSError, TimeoutError):
-                await asyncio.wait_for(self._producer.stop(), 5)
+            await leave(self._producer)
