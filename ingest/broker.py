@@ -69,12 +69,18 @@ def beyond_the_end(topic: str, partition: int, at: int, end: int) -> OperatorErr
     )
 
 
-async def partitions_of(settings: Settings, topics: Collection[str]) -> dict[str, int]:
+async def partitions_of(
+    settings: Settings, topics: Collection[str], *, answers_within_s: float | None = None
+) -> dict[str, int]:
     """How many partitions each topic has, without ever creating one.
 
+    :param answers_within_s: how long the broker may take over each answer; None: as long as the settings say.
     :raises OperatorError: when one is missing; :raises BrokerAwayError: when the broker cannot be reached.
     """
-    admin = AIOKafkaAdminClient(**connection_options(settings))
+    options = connection_options(settings)
+    if answers_within_s is not None:
+        options["request_timeout_ms"] = min(int(answers_within_s * 1000), options["request_timeout_ms"])
+    admin = AIOKafkaAdminClient(**options)
     try:
         await start_whole(admin)
         known = set(await admin.list_topics())
@@ -102,8 +108,8 @@ async def start_whole(client: Any) -> None:
         raise
 
 
-async def leave(client: Any) -> None:
-    """Stop a consumer or a producer within a bounded time, whatever the broker does.
+async def leave(client: Any, *, within_s: float = _LEAVE_WITHIN_S) -> None:
+    """Stop a consumer or a producer within about that time, whatever the broker does.
 
     aiokafka 0.14 may raise CancelledError out of `stop` and leave its connections open when the broker is away.
     """
@@ -111,7 +117,7 @@ async def leave(client: Any) -> None:
     assert task is not None, "a coroutine runs in a task"
     cancelled = task.cancelling()
     try:
-        async with asyncio.timeout(_LEAVE_WITHIN_S):
+        async with asyncio.timeout(within_s):
             await client.stop()
     except (KafkaError, OSError, TimeoutError):
         pass

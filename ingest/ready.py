@@ -11,10 +11,15 @@ from sinks.errors import AwayError
 from sinks.migrate import check_schema
 
 
-def database_of(settings: Settings, role: str) -> Database:
-    """A connection of one task's own; `role` is how it is told apart in pg_stat_activity."""
-    url = settings.database_url.get_secret_value()
-    return Database(url, timeout_s=settings.database_timeout_s, application_name=f"device-readings {role}")
+def database_of(settings: Settings, role: str, *, answers_within_s: float | None = None) -> Database:
+    """A connection of one task's own; `role` is how it is told apart in pg_stat_activity.
+
+    :param answers_within_s: how long it may take over each answer; None: as long as the settings say.
+    """
+    url, timeout_s = settings.database_url.get_secret_value(), settings.database_timeout_s
+    if answers_within_s is not None:
+        timeout_s = min(answers_within_s, timeout_s)
+    return Database(url, timeout_s=timeout_s, application_name=f"device-readings {role}")
 
 
 @asynccontextmanager

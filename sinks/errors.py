@@ -94,7 +94,11 @@ def translated() -> Iterator[None]:
         raise _of_postgres(error) from None
     except asyncpg.exceptions.ClientConfigurationError as error:
         raise OperatorError(f"READINGS_DATABASE_URL is none that can be used ({type(error).__name__})") from None
-    except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncpg.InternalClientError) as error:
+    except TimeoutError:
+        raise AwayError("the database does not answer") from None
+    except asyncpg.InternalClientError:
+        raise AwayError("the database broke off in the middle of an answer") from None
+    except (OSError, asyncio.IncompleteReadError) as error:
         raise AwayError(f"the database cannot be reached ({type(error).__name__})") from None
 
 

@@ -31,9 +31,9 @@ SECRET = "a secret of the platform's"
 class Api:
     """A service, its world, and a client for each of two customers."""
 
-    def __init__(self, settings: Settings, port: int, keys: dict[int, str]) -> None:
-        self.settings, self.port, self.keys = settings, port, keys
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, settings: Settings, service: Service, keys: dict[int, str]) -> None:
+        self.settings, self.service, self.port, self.keys = settings, service, service.port, keys
+        self.url = f"http://127.0.0.1:{self.port}"
         self._clients = {
             customer: httpx.AsyncClient(
                 base_url=self.url,
@@ -151,11 +151,11 @@ async def serving(settings: Settings, *, consuming: bool = False) -> AsyncIterat
         tasks.append(asyncio.create_task(Consumer(settings, table_zones(), stop).run()))
     try:
         async with asyncio.timeout(30):
-            while service.port is None or not service.ready:
+            while service.port is None or service.hindrances:
                 if tasks[0].done():
                     await tasks[0]
                 await asyncio.sleep(0.02)
-        api = Api(settings, service.port, keys)
+        api = Api(settings, service, keys)
         try:
             yield api
         finally:

@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from ingest.broker import BrokerAwayError
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from ingest.http import service
 from ingest.settings import SettingsError
+from tests import test_api_door as door
 from tests.api import Api, keys_of, serving, settings_of
 from tests.conftest import ON_APACHE_KAFKA, Broker, MakeTopics
 from tests.service import environment, readings
@@ -211,6 +213,58 @@ async def test_a_database_that_does_not_answer_is_503_soon_and_a_slow_answer_is_
                 await connection.close()
 
 
+@pytest.mark.thorough
+async def test_of_a_broker_and_a_database_that_hang_it_is_known_soon_that_it_is_not_ready(
+    migrated: str, broker: Broker, make_topics: MakeTopics
+) -> None:
+    """Sooner than a request to them may take: nobody is to be sent here meanwhile."""
+
+    async def hindered_by(*which: str) -> None:
+        async with asyncio.timeout(16):
+            while {line.partition(":")[0] for line in api.service.hindrances} != set(which):
+                await asyncio.sleep(0.1)
+
+    async with Line(migrated) as line:
+        names = await make_topics(raw=1, devices=1, patients=1)
+        async with serving(await settings_of(line.url, broker, names)) as api:
+            line.cut()
+            broker.send_signal(signal.SIGSTOP)
+            try:
+                await hindered_by("database", "broker")
+                assert "database: the database does not answer" in api.service.hindrances
+            finally:
+                broker.send_signal(signal.SIGCONT)
+                line.mend()
+            await hindered_by()
+
+
+async def test_who_is_cut_off_by_the_end_is_told_to_ask_again(
+    migrated: str, broker: Broker, make_topics: MakeTopics, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A body that never comes, and a reading that a broker which hangs does not take; it ends in time all the same."""
+    names = await make_topics(raw=1, devices=1, patients=1)
+    settings = await settings_of(migrated, broker, names, shutdown_timeout_s=1)
+    reading = json.dumps({"readingTimestamp": taken(), "deviceId": 1, "heartRate": 60}).encode()
+    async with AsyncExitStack() as lines:
+        try:
+            async with serving(settings) as api:
+                await api.tell(device(1), *PATIENTS)
+                slow, sent = await lines.enter_async_context(door.line(api))
+                sent.write(door.head(api, 100) + b"{")
+                broker.send_signal(signal.SIGSTOP)
+                path = "/api/v3/heart-rate-reading"
+                waiting, sent = await lines.enter_async_context(door.line(api))
+                sent.write(door.head(api, len(reading), path=path, method="POST") + reading)
+                await asyncio.sleep(0.5)
+                ending = time.monotonic()
+            took_s = time.monotonic() - ending
+        finally:
+            broker.send_signal(signal.SIGCONT)
+        assert await door.answered(slow) == await door.answered(waiting) == (503, "away")
+    assert took_s < 5
+    assert not [record.message for record in caplog.records if record.exc_info]
+
+
 async def test_a_change_that_waits_for_the_registry_longer_than_a_request_may_is_503_and_not_done(api: Api) -> None:
     """Somebody else has the registry: the request gives up, and what it asked for does not happen later."""
     connection = await asyncpg.connect(api.settings.database_url.get_secret_value())
@@ -278,7 +332,7 @@ async def test_it_ends_even_where_the_look_at_the_broker_never_notices_that_it_i
     """A client of aiokafka that is being closed takes a cancellation for that of a task of its own: it is away then."""
     cut_off = 0
 
-    async def lost(*_: object) -> dict[str, int]:
+    async def lost(*_: object, **__: object) -> dict[str, int]:
         nonlocal cut_off
         try:
             await asyncio.Event().wait()
@@ -316,13 +370,13 @@ async def test_nobody_is_served_by_a_server_of_another_law(
     async with asyncio.timeout(30):
         while serving.port is None:
             await asyncio.sleep(0.01)
-        api = Api(settings, serving.port, keys)
+        api = Api(settings, serving, keys)
         assert await api.problem("PATCH", "device/1", {"status": "lost"}) == (503, "away")
-        assert not serving.ready
+        assert serving.hindrances
         may_look.set()
         with pytest.raises(SettingsError, match="law parameter blocked_statuses"):
             await running
-        assert not serving.ready
+        assert serving.hindrances
         await api.close()
 
 

@@ -135,7 +135,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[int, str]]:
     service = Service(settings, table_zones(), stop)
     running = asyncio.create_task(service.run())
     try:
-        while not (service.ready or running.done()):  # noqa: ASYNC110 - its own tasks find it out
+        while service.hindrances and not running.done():  # noqa: ASYNC110 - its own tasks find it out
             await asyncio.sleep(0.05)
         yield service.port or 0, key
     finally:

@@ -16,6 +16,7 @@ from sinks.errors import AwayError, CollisionError, SinkError, StatementCancelle
 log = structlog.get_logger(__name__)
 
 _MENDED_BY_TIME: Final = (AwayError, CollisionError, StatementCancelledError, TimeoutError)
+_TELL_UNSERVED_EVERY_S: Final = 10.0
 _LINGER_S: Final = 2.0
 _LINGER_BYTES: Final = 67_108_864
 
@@ -32,7 +33,7 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError("only HTTP is served")
-        status = 500
+        status: int | None = None
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -40,25 +41,33 @@ class Door:
                 status = message["status"]
             await send(message)
 
+        seconds = 0.0
+        try:
+            seconds = await self._serve(scope, receive, watched)
+        except asyncio.CancelledError:  # the server ends, and has waited for this for as long as it may
+            if status is None:
+                stopping = ProblemError(Problem.AWAY, "it is being stopped", headers={"Connection": "close"})
+                await answer(stopping)(scope, receive, watched)
+        if status is None:
+            return  # the client has gone
+        route = scope.get("route")
+        operation = getattr(route, "operation_id", None) or getattr(route, "name", None) or OTHER
+        # Not the path: it may hold an identifier.
+        log.debug("answered", operation=operation, status=status, seconds=round(seconds, 3))
+        self._metrics.answered(operation, status, seconds)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> float:
+        """How many seconds the answer took, the body having arrived."""
         try:
             self._check_open()
             body = await self._body(scope, receive)
         except ProblemError as error:
-            await _turn_away(error, scope, receive, watched)
-            self._answered(OTHER, status, 0)
-            return
-        if body is None:
-            return  # the client has gone
-        began = time.monotonic()
-        await self._answer(scope, _once(body, receive), watched)
-        route = scope.get("route")
-        operation = getattr(route, "operation_id", None) or getattr(route, "name", None) or OTHER
-        self._answered(operation, status, time.monotonic() - began)
-
-    def _answered(self, operation: str, status: int, seconds: float) -> None:
-        # Not the path: it may hold an identifier.
-        log.debug("answered", operation=operation, status=status, seconds=round(seconds, 3))
-        self._metrics.answered(operation, status, seconds)
+            await _turn_away(error, scope, receive, send)
+            return 0.0
+        arrived = time.monotonic()
+        if body is not None:
+            await self._answer(scope, _once(body, receive), send)
+        return time.monotonic() - arrived
 
     def _check_open(self) -> None:
         if not self._opened.is_set():
@@ -102,10 +111,26 @@ class Door:
                 await answer(ProblemError(Problem.TOO_SLOW) if slow else problem_of(error))(scope, receive, send)
 
 
+class _Unserved:
+    """Requests that the world did not let us serve, told at once and then now and then: an outage has thousands."""
+
+    def __init__(self) -> None:
+        self._untold, self._told_at = 0, -_TELL_UNSERVED_EVERY_S
+
+    def add(self, why: str) -> None:
+        self._untold += 1
+        if time.monotonic() - self._told_at >= _TELL_UNSERVED_EVERY_S:
+            log.warning("requests could not be served", requests=self._untold, last=why)
+            self._untold, self._told_at = 0, time.monotonic()
+
+
+_unserved: Final = _Unserved()
+
+
 def problem_of(error: Exception) -> ProblemError:
     """What the client is told of an error; the log is told here."""
     if isinstance(error, _MENDED_BY_TIME):
-        log.warning("a request could not be served", error=str(error) or type(error).__name__)
+        _unserved.add(str(error) or "no answer within READINGS_API_TIMEOUT_S; /ready tells of what, if it lasts")
         return ProblemError(Problem.AWAY)
     if isinstance(error, SinkError):
         log.error("a request needs a person's help", error=str(error))

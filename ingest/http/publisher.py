@@ -13,6 +13,8 @@ from ingest.settings import Settings
 
 _MORE_THAN_THE_VALUE = 65_536
 """What a request to the broker says besides one record's value."""
+_LEAVE_WITHIN_S = 1.0
+"""Nobody waits for anything by then; the time for requests in hand is spent."""
 
 
 class Outgoing(NamedTuple):
@@ -78,4 +80,4 @@ class Publisher:
     async def stop(self) -> None:
         """Leave; what was not acknowledged by now was never told to be."""
         if self._producer is not None:
-            await leave(self._producer)
+            await leave(self._producer, within_s=_LEAVE_WITHIN_S)

@@ -2,7 +2,6 @@
 
 import asyncio
 from importlib.metadata import version
-from typing import Final
 
 import structlog
 
@@ -27,7 +26,7 @@ from sinks.migrate import check_schema
 
 log = structlog.get_logger(__name__)
 
-_LOOK_EVERY_S: Final = 5.0
+_LOOK_EVERY_S, _ANSWERS_WITHIN_S = 5.0, 5.0
 
 
 class Service:
@@ -38,7 +37,7 @@ class Service:
         """Where it listens, as soon as it does."""
         self._settings, self._stop = settings, stop
         self._parameters = parameters(settings.law, zones)
-        self._watching = database_of(settings, "watching")
+        self._watching = database_of(settings, "watching", answers_within_s=_ANSWERS_WITHIN_S)
         self._health = Health("database", "broker")
         self._lawful = asyncio.Event()
         self._metrics = Metrics(self._health, {}, zones.version)
@@ -53,9 +52,9 @@ class Service:
         )
 
     @property
-    def ready(self) -> bool:
-        """Whether nothing hinders it."""
-        return not self._health.hindrances
+    def hindrances(self) -> list[str]:
+        """Why it is not ready: a line each, as /ready tells them."""
+        return self._health.hindrances
 
     async def run(self) -> None:
         """Until told to stop; requests in hand are answered then, within `shutdown_timeout_s`. Waits out every outage.
@@ -119,7 +118,7 @@ class Service:
             await before(self._stop, lambda: asyncio.sleep(_LOOK_EVERY_S))
 
     async def _reach(self) -> None:
-        await partitions_of(self._settings, self._topics)
+        await partitions_of(self._settings, self._topics, answers_within_s=_ANSWERS_WITHIN_S)
         await self._world.publisher.start()
 
     @property
