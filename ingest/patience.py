@@ -15,12 +15,16 @@ log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
+_LONGEST_S: Final = 10.0
+_LONGEST_BEFORE_SOMEBODY_S: Final = 2.0
 _CANCEL_AGAIN_AFTER_S: Final = 1.0
 _MENDED_BY_TIME: Final = (AwayError, CollisionError, StatementCancelledError)
 
 
 class Patience:
     """How one task waits: again and again with jittered back-off (0 to 0.2, 0.4 … 10 s) while the world is away.
+
+    Who gives up after a while looks at least every 2 s: somebody sits there, and the world may be back.
 
     :param tell: is told what is waited for, and None when it came; not when what comes is an error, or the end.
     :param task: who waits, for the log.
@@ -37,6 +41,9 @@ class Patience:
         self._tell = tell
         self._task = {} if task is None else {"task": task}
         self._stop = stop_never if give_up_after_s is None else stop_after_delay(give_up_after_s)
+        self._back_off = wait_random_exponential(
+            multiplier=0.2, max=_LONGEST_S if give_up_after_s is None else _LONGEST_BEFORE_SOMEBODY_S
+        )
 
     async def __call__(
         self,
@@ -56,7 +63,7 @@ class Patience:
 
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(mended_by_time),
-            wait=wait_random_exponential(multiplier=0.2, max=10),
+            wait=self._back_off,
             stop=self._stop,
             before_sleep=wait,
             reraise=True,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ingest.patience import patiently
+from ingest.patience import Patience
 from ingest.settings import Settings
 from sinks.database import Database
 from sinks.errors import AwayError
@@ -33,7 +33,7 @@ async def ready_database(settings: Settings, role: str) -> AsyncIterator[Databas
     try:
         try:
             async with asyncio.timeout(settings.connect_timeout_s):
-                await patiently(lambda: check_schema(database))
+                await Patience(give_up_after_s=settings.connect_timeout_s)(lambda: check_schema(database))
         except TimeoutError:
             raise AwayError(f"the database was not reached within {settings.connect_timeout_s:g} s") from None
         yield database

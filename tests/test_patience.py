@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from ingest.patience import before, or_all_stop
+from ingest.patience import Patience, before, or_all_stop
+from sinks.errors import AwayError
 
 
 async def test_where_one_loop_fails_the_others_end_even_if_they_lose_their_cancellation() -> None:
@@ -75,3 +76,28 @@ async def test_who_loses_a_cancellation_and_waits_on_is_cut_off_again(monkeypatc
     async with asyncio.timeout(10):
         assert await before(stop, loses_two) is None
     assert lost == 2
+
+
+async def test_who_gives_up_after_a_while_looks_often_and_a_service_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def longest(patiently: Patience) -> float:
+        left = 40
+
+        async def away() -> None:
+            nonlocal left
+            if left:
+                left -= 1
+                raise AwayError("the database cannot be reached")
+
+        waits.clear()
+        await patiently(away)
+        assert len(waits) == 40
+        return max(waits)
+
+    async def skip(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", skip)
+    assert 1 < await longest(Patience(give_up_after_s=600)) <= 2
+    assert 2 < await longest(Patience()) <= 10

@@ -1,7 +1,7 @@
 """What a reading costs as the table grows: into an empty one, and again whenever it is five times larger.
 
 The readings that stand are put there by SQL, for the same devices, in the order of time and before all that is measured;
-`--rows` says how many there are at last. Takes long.
+`--rows` says how many there are at last: those of a year, however many, so that TimescaleDB has the chunks of one. Takes long.
 """
 
 import sys
@@ -14,7 +14,7 @@ from tests.bench.parts import TIMEOUT_S, Parts
 from tests.bench.passage import consumed
 from tests.bench.registry_tables import load_registry
 from tests.bench.run import Asked, progress, run
-from tests.bench.traffic import FIRST_RECEIVED, GAP_MS, Fleet
+from tests.bench.traffic import FIRST_RECEIVED, Fleet
 
 FLAT = 1.2
 """The cost of a reading into the largest table beside that into the empty one."""
@@ -55,8 +55,8 @@ async def measured(parts: Parts, asked: Asked) -> Found:
 async def _fill(url: str, fleet: Fleet, upto: int, last: int) -> None:
     """So many of the `last` readings that end a day before those of the fleet."""
     connection = await asyncpg.connect(url, command_timeout=TIMEOUT_S)
-    gap = timedelta(milliseconds=GAP_MS)
-    began = FIRST_RECEIVED - timedelta(days=1) - last * gap
+    gap = timedelta(days=365) / last
+    began = FIRST_RECEIVED - timedelta(days=366)
     try:
         source = await connection.fetchval(
             "INSERT INTO sources (source, holds) VALUES ('archive:filled', 'readings') ON CONFLICT (source)"
@@ -75,12 +75,17 @@ async def _fill(url: str, fleet: Fleet, upto: int, last: int) -> None:
 
 
 async def _sizes(url: str) -> Row:
+    """With all chunks, where there are any."""
     connection = await asyncpg.connect(url)
     try:
-        table, key = await connection.fetchrow("SELECT pg_table_size('readings'), pg_relation_size('readings_key')")
+        table, indexes = await connection.fetchrow(
+            "WITH part AS (SELECT 'readings'::regclass AS oid UNION SELECT inhrelid FROM pg_inherits"
+            " WHERE inhparent = 'readings'::regclass)"
+            " SELECT sum(pg_table_size(part.oid)), sum(pg_indexes_size(part.oid)) FROM part"
+        )
     finally:
         await connection.close()
-    return {"table_mb": round(table / 2**20), "key_mb": round(key / 2**20)}
+    return {"table_mb": round(table / 2**20), "indexes_mb": round(indexes / 2**20)}
 
 
 async def _forget(url: str, topic: str) -> None:
