@@ -46,20 +46,21 @@ class NotUnderstood:
 
 
 def understand(
-    value: bytes | None, *, max_bytes: int, max_depth: int, in_archive: bool = False
+    value: bytes | None, *, max_bytes: int, max_depth: int, new_receipt: bool = False
 ) -> Reading | NotUnderstood:
     """The reading that the bytes say, or the first of rules 1 to 3 that they break. Never raises.
 
-    :param in_archive: they are a line of an archive, where a `receivedAt` has to be a time.
+    :param new_receipt: they are a line of an archive, and when it was received is not known yet: a `receivedAt` has to
+        be a time.
     """
     if value is not None and len(value) <= max_bytes and not _peculiar(value, max_depth):
         try:
             # In one go from JSON: two thirds of what it costs step by step.
-            envelope: dict[str, Reading] = (_ARCHIVED if in_archive else _ENVELOPE).validate_json(value)
+            envelope: dict[str, Reading] = (_ARCHIVED if new_receipt else _ENVELOPE).validate_json(value)
             return envelope["payload"]
         except ValidationError:
             pass  # wrong, or written unusually: step by step it is told which
-    return _step_by_step(value, max_bytes=max_bytes, max_depth=max_depth, in_archive=in_archive)
+    return _step_by_step(value, max_bytes=max_bytes, max_depth=max_depth, new_receipt=new_receipt)
 
 
 def _peculiar(value: bytes, max_depth: int) -> bool:
@@ -70,7 +71,7 @@ def _peculiar(value: bytes, max_depth: int) -> bool:
     return may_be_deeper_than(value, max_depth)
 
 
-def _step_by_step(value: bytes | None, *, max_bytes: int, max_depth: int, in_archive: bool) -> Reading | NotUnderstood:
+def _step_by_step(value: bytes | None, *, max_bytes: int, max_depth: int, new_receipt: bool) -> Reading | NotUnderstood:
     """The bytes, the envelope, the payload: and what is wrong with the first that is no such thing."""
     try:
         envelope = parse_object(value, max_bytes=max_bytes, max_depth=max_depth)
@@ -81,7 +82,7 @@ def _step_by_step(value: bytes | None, *, max_bytes: int, max_depth: int, in_arc
     if payload_of is None:
         return NotUnderstood(Reason.UNKNOWN_READING_TYPE, None)
     try:
-        if in_archive:
+        if new_receipt:
             _received_at(envelope)
     except ValidationError as error:
         return NotUnderstood(Reason.INVALID, broken_rules(error, within="receivedAt"), payload_of.kind)

@@ -1,8 +1,9 @@
 """Readings and rejections: rows in, rows out."""
 
 import struct
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple, TypeVar
 
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.kinds import Kind
@@ -19,6 +20,9 @@ from sinks.rows import (
     sources_of,
 )
 from sinks.statements import sql
+
+Item = TypeVar("Item")
+_A_MONTH: Final = timedelta(days=30)
 
 
 class SetAside(NamedTuple):
@@ -74,10 +78,12 @@ class Standing(NamedTuple):
 
 async def standing_readings(connection: Connection, keys: Iterable[ReadingKey]) -> Standing:
     """The readings that stand under `keys`; those of held subjects stay as they are until the transaction ends."""
-    asked = sorted(keys)
-    rows = await connection.fetch(sql("readings_of_keys"), *key_columns(asked)) if asked else []
-    entries = map(reading_of, rows)
-    return Standing({entry.judgement.key: entry for entry in entries}, sources_of(rows))
+    rows = [
+        row
+        for some in _of_a_month(keys, lambda key: key)
+        for row in await connection.fetch(sql("readings_of_keys"), *key_columns(some), *_first_and_last(some))
+    ]
+    return Standing({entry.judgement.key: entry for entry in map(reading_of, rows)}, sources_of(rows))
 
 
 async def hold_subjects(
@@ -99,10 +105,12 @@ async def remove_readings(
 
     :raises CollisionError: when one of them is no longer what stands under its key.
     """
-    keys = [(*entry.judgement.key, sources[entry.place.source].source_id, *entry.place[1:]) for entry in entries]
-    status = await connection.execute(sql("remove_readings"), *map(list, zip(*keys, strict=True)))
-    if status != f"DELETE {len(entries)}":
-        raise CollisionError("a reading that was to give way has changed meanwhile")
+    for some in _of_a_month(entries, lambda entry: entry.judgement.key):
+        lines = [(*entry.judgement.key, sources[entry.place.source].source_id, *entry.place[1:]) for entry in some]
+        moments = _first_and_last([entry.judgement.key for entry in some])
+        status = await connection.execute(sql("remove_readings"), *map(list, zip(*lines, strict=True)), *moments)
+        if status != f"DELETE {len(some)}":
+            raise CollisionError("a reading that was to give way has changed meanwhile")
 
 
 async def set_aside_under(connection: Connection, keys: Iterable[ReadingKey]) -> list[SetAside]:
@@ -147,9 +155,9 @@ async def load_rejections(connection: Connection, statement: str, *arguments: An
 async def candidates(connection: Connection, keys: Collection[ReadingKey]) -> tuple[Loaded, Loaded]:
     """What stands, and what rule 9 set aside, under `keys`; nobody else changes them until the transaction ends."""
     await hold_subjects(connection, alone=keys)
-    asked = key_columns(sorted(keys))
-    standing = await load_readings(connection, "readings_of_keys", *asked)
-    return standing, await load_rejections(connection, "candidates_set_aside", *asked)
+    standing = await standing_readings(connection, keys)
+    aside = await load_rejections(connection, "candidates_set_aside", *key_columns(sorted(keys)))
+    return Loaded([*standing.by_key.values()], standing.sources), aside
 
 
 async def remove_rejections(
@@ -169,6 +177,26 @@ async def note_mentions(connection: Connection, mentions: Sequence[tuple[int, st
     """Note which identifiers and patients readings of a subject name although the registry does not tell of it."""
     if mentions:
         await connection.execute(sql("note_mentions"), *map(list, zip(*mentions, strict=True)))
+
+
+def _of_a_month(items: Iterable[Item], key_of: Callable[[Item], ReadingKey]) -> Iterator[list[Item]]:
+    """Items in the order of their keys, as many at once as lie within a month: a chunk or two of TimescaleDB.
+
+    Asked for keys of all times at once it would look for each of them in every chunk of those times.
+    """
+    month: list[Item] = []
+    for item in sorted(items, key=lambda item: key_of(item).reading_timestamp):
+        if month and key_of(item).reading_timestamp - key_of(month[0]).reading_timestamp > _A_MONTH:
+            yield sorted(month, key=key_of)
+            month = []
+        month.append(item)
+    if month:
+        yield sorted(month, key=key_of)
+
+
+def _first_and_last(keys: Iterable[ReadingKey]) -> tuple[datetime, datetime]:
+    moments = [key.reading_timestamp for key in keys]
+    return min(moments), max(moments)
 
 
 async def _copy(connection: Connection, table: str, rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> None:

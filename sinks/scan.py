@@ -6,12 +6,12 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
+from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected
 from schemas.record import Place
 from sinks.database import Connection, aware
 from sinks.ledger import Source
-from sinks.readings import load_readings
-from sinks.rows import READING_COLUMNS, REJECTION_COLUMNS, key_columns, reading_of, reading_row, rejection_row
+from sinks.readings import standing_readings
+from sinks.rows import READING_COLUMNS, REJECTION_COLUMNS, reading_of, reading_row, rejection_row
 from sinks.statements import sql
 from sinks.tally import SCAN_TIMEOUT_S, Tally
 
@@ -66,9 +66,8 @@ async def rejections_scanned(
 
 async def standing_under(connection: Connection, keys: Iterable[ReadingKey]) -> dict[ReadingKey, Entry[Accepted]]:
     """The readings that stand under `keys`."""
-    found = await load_readings(connection, "readings_of_keys", *key_columns(sorted(keys)))
-    standing, _ = told_apart(found.entries)
-    return {e.judgement.key: Entry(e.place, aware(e.received_at), e.judgement) for e in standing}
+    standing = await standing_readings(connection, keys)
+    return {key: Entry(e.place, aware(e.received_at), e.judgement) for key, e in standing.by_key.items()}
 
 
 async def mentions_lacking(connection: Connection, mentions: Sequence[Mention]) -> set[Mention]:

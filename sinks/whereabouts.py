@@ -8,7 +8,7 @@ from schemas.record import Place
 from schemas.states import About
 from sinks.database import Connection, aware
 from sinks.ledger import Gap, Source
-from sinks.readings import load_readings, load_rejections
+from sinks.readings import load_rejections, standing_readings
 from sinks.rows import key_columns, reading_of
 from sinks.statements import sql
 from sinks.tally import SCAN_TIMEOUT_S
@@ -73,10 +73,10 @@ async def gap_at(connection: Connection, source: Source, place: Place) -> Gap | 
 
 async def competing_for(connection: Connection, keys: Iterable[ReadingKey]) -> list[Entry[Judgement]]:
     """What stands under natural keys, and what rule 9 set aside under them, only to look at."""
-    asked = key_columns(sorted(keys))
-    standing = await load_readings(connection, "readings_of_keys", *asked)
-    aside = await load_rejections(connection, "set_aside_of_keys", *asked)
-    return [_timed(entry) for entry in (*standing.entries, *aside.entries)]
+    asked = sorted(keys)
+    standing = await standing_readings(connection, asked)
+    aside = await load_rejections(connection, "set_aside_of_keys", *key_columns(asked))
+    return [_timed(entry) for entry in (*standing.by_key.values(), *aside.entries)]
 
 
 def _timed(entry: Entry[Any]) -> Entry[Judgement]:

@@ -409,7 +409,7 @@ def test_any_bytes_are_records_or_an_unreadable_file(content, beginning):
             return
     for value in values:
         archived_received_at(value)
-        understand(value, max_bytes=LAW.max_bytes, max_depth=LAW.max_depth, in_archive=True)
+        understand(value, max_bytes=LAW.max_bytes, max_depth=LAW.max_depth, new_receipt=True)
 
 
 async def test_a_bad_receipt_is_invalid_and_the_field_is_named(clinic, tmp_path):

@@ -79,26 +79,26 @@ ODD = [
 ]
 
 
-def told(value: bytes, *, in_archive: bool = False) -> tuple[Reading | NotUnderstood, Reading | NotUnderstood]:
+def told(value: bytes, *, new_receipt: bool = False) -> tuple[Reading | NotUnderstood, Reading | NotUnderstood]:
     """By the way that is usual, and step by step."""
     law = {"max_bytes": 10_000, "max_depth": 32}
     return (
-        read.understand(value, **law, in_archive=in_archive),
-        read._step_by_step(value, **law, in_archive=in_archive),
+        read.understand(value, **law, new_receipt=new_receipt),
+        read._step_by_step(value, **law, new_receipt=new_receipt),
     )
 
 
-@pytest.mark.parametrize("in_archive", [False, True])
+@pytest.mark.parametrize("new_receipt", [False, True])
 @pytest.mark.parametrize("value", [*ODD, *(envelope(readingTimestamp=written) for written in WRITTEN)])
-def test_in_one_go_as_step_by_step(value: bytes, *, in_archive: bool) -> None:
-    at_once, in_steps = told(value, in_archive=in_archive)
+def test_in_one_go_as_step_by_step(value: bytes, *, new_receipt: bool) -> None:
+    at_once, in_steps = told(value, new_receipt=new_receipt)
     assert at_once == in_steps
 
 
 @pytest.mark.parametrize("written", [*WRITTEN, None, 5])
 def test_a_receipt_in_one_go_as_step_by_step(written: object) -> None:
     line = envelope()[:-1] + b',"receivedAt":' + json.dumps(written).encode() + b"}"
-    at_once, in_steps = told(line, in_archive=True)
+    at_once, in_steps = told(line, new_receipt=True)
     assert at_once == in_steps
     received = archived_received_at(line)
     # A name that is spelt by an escape is found step by step.
@@ -140,4 +140,4 @@ def test_what_is_usual_is_read_in_one_go(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(read, "_step_by_step", lambda *_, **__: pytest.fail("step by step"))
     assert isinstance(read.understand(envelope(), max_bytes=10_000, max_depth=32), Reading)
     assert isinstance(read.understand(envelope()[:-1] + b',"receivedAt":"%s"}' % TAKEN.encode(), max_bytes=10_000,
-                                      max_depth=32, in_archive=True), Reading)  # fmt: skip
+                                      max_depth=32, new_receipt=True), Reading)  # fmt: skip

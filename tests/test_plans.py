@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -11,8 +12,11 @@ import asyncpg
 import pytest
 
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
+from schemas.judgement import ReadingKey
+from schemas.kinds import Kind
 from sinks.database import Database
 from sinks.migrate import migrate
+from sinks.readings import standing_readings
 from tests.bench.questions import A_DAY, A_DEVICE, A_PATIENT, QUESTIONS, fill_many, settle
 from tests.conftest import ON_TIMESCALE, empty, execute, fresh_database
 
@@ -160,6 +164,35 @@ async def test_whoever_is_asked_for_is_found_in_columns_by_their_index(many: Ask
     told = [node["Index Cond"] for node in plan if node.get("Relation Name", "").startswith("compress_hyper_")]
     assert told
     assert all(whom in condition for condition in told)
+
+
+@pytest.mark.parametrize("many", [pytest.param("timescale", marks=ON_TIMESCALE)], indirect=True)
+@pytest.mark.parametrize(
+    ("apart", "statements", "most"),
+    [pytest.param(timedelta(seconds=1), 1, 2, id="live"), pytest.param(timedelta(days=20), 8, 4, id="an archive")],
+)
+async def test_whether_readings_stand_is_looked_for_in_the_chunks_of_their_time(
+    many: Asked, apart: timedelta, statements: int, most: int
+) -> None:
+    """Whatever the table holds besides: else a batch would cost more with every month that is kept."""
+    last = datetime(2025, 12, 20, tzinfo=UTC)
+    keys = [ReadingKey(A_DEVICE + n % 3, Kind.WEIGHT, last - n * apart) for n in range(16)]
+    connection = await asyncpg.connect(many.url)
+    asked: list[tuple[Any, ...]] = []
+
+    class Watched:
+        async def fetch(self, *question: Any) -> list[asyncpg.Record]:
+            asked.append(question)
+            return await connection.fetch(*question)
+
+    try:
+        await standing_readings(Watched(), keys)
+        assert len(asked) == statements
+        for question, *arguments in asked:
+            told = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {question}", *arguments)
+            assert 1 <= len(chunks(list(nodes(json.loads(told)[0]["Plan"])))) <= most
+    finally:
+        await connection.close()
 
 
 async def test_a_full_scan_would_be_noticed(many: Asked) -> None:

@@ -222,6 +222,26 @@ async def test_a_reading_is_taken_out_only_if_it_is_the_one_that_was_read(databa
     assert await database.fetch("SELECT FROM readings") == []
 
 
+async def test_readings_of_years_are_found_and_taken_out_together(database: Database) -> None:
+    """They are asked for a month at a time; the edges of one belong to it."""
+    sources = await opened(database)
+    moments = [NOON - timedelta(days=days) for days in (0, 1, 30, 31, 60, 61, 365, 7_000)]
+    standing = [line(Place("kafka:a", 0, n), taken=moment) for n, moment in enumerate(moments)]
+    by_key = {entry.judgement.key: entry for entry in standing}
+    async with database.transaction() as connection:
+        await insert_readings(connection, standing, sources)
+        assert (await standing_readings(connection, by_key)).by_key == by_key
+        assert (await standing_readings(connection, [])).by_key == {}
+    moved = Entry(Place("kafka:b", 0, 0), NOON, standing[-1].judgement)
+    with pytest.raises(CollisionError):
+        async with database.transaction() as connection:
+            await remove_readings(connection, [*standing[:-1], moved], sources)
+    assert len(await database.fetch("SELECT FROM readings")) == len(standing)
+    async with database.transaction() as connection:
+        await remove_readings(connection, standing, sources)
+    assert await database.fetch("SELECT FROM readings") == []
+
+
 async def test_a_rejection_is_relabelled_and_taken_out_by_its_whole_place(database: Database) -> None:
     """Its neighbours in source, partition and offset stay as they are."""
     sources = await opened(database)

@@ -264,7 +264,7 @@ async def look_ups(connection: asyncpg.Connection, rows: list[Stored], times: in
             watch.start()
             for first in range(0, len(keys), BATCH):
                 columns = [list(column) for column in zip(*sorted(keys[first : first + BATCH]), strict=True)]
-                await connection.fetch(sql("readings_of_keys"), *columns)
+                await connection.fetch(sql("readings_of_keys"), *columns, min(columns[2]), max(columns[2]))
             found[f"{name}, {analysed}"] = watch.spent_us(len(keys))
     return found
 
