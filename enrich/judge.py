@@ -24,7 +24,7 @@ def judge(record: Record, *, first_seen: datetime, registry: Registry, law: Law)
 
     :param first_seen: when the record's source was first seen; stands in for an unknown `received_at` in rule 4.
     """
-    # Where it is known when a line of an archive was received, its `receivedAt` has been understood.
+    # Where it is known when a line of an archive was received, its `receivedAt` told it, or the record that carried it.
     new_receipt = record.received_at is None and record.place.in_archive
     understood = understand(record.value, max_bytes=law.max_bytes, max_depth=law.max_depth, new_receipt=new_receipt)
     if isinstance(understood, NotUnderstood):

@@ -111,7 +111,7 @@ async def start_whole(client: Any) -> None:
 async def leave(client: Any, *, within_s: float = _LEAVE_WITHIN_S) -> None:
     """Stop a consumer or a producer within about that time, whatever the broker does.
 
-    aiokafka 0.14 may raise CancelledError out of `stop` and leave its connections open when the broker is away.
+    aiokafka 0.14 may raise CancelledError out of `stop`, and leaves its tasks and connections when that is cut off.
     """
     task = asyncio.current_task()
     assert task is not None, "a coroutine runs in a task"
@@ -126,9 +126,11 @@ async def leave(client: Any, *, within_s: float = _LEAVE_WITHIN_S) -> None:
             raise
     else:
         return
-    connections = client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001 - left open
-    with suppress(KafkaError, TimeoutError, asyncio.CancelledError):
-        await asyncio.wait_for(connections.close(), 1)
+    is_producer = isinstance(client, AIOKafkaProducer)
+    left = (client._sender, client.client) if is_producer else (client._fetcher, client._client)  # noqa: SLF001
+    for part in filter(None, left):
+        with suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):
+            await asyncio.wait_for(part.close(), 1)
 
 
 def connection_options(settings: Settings) -> dict[str, Any]:

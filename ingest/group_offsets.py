@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError
 
 log = structlog.get_logger(__name__)
 
@@ -70,5 +69,5 @@ class GroupOffsets:
 async def _commit(consumer: Any, offsets: dict[TopicPartition, int]) -> None:
     try:
         await consumer.commit(offsets)
-    except (KafkaError, IllegalStateError) as error:
+    except Exception as error:  # noqa: BLE001 - of a client that is being closed anything, and it is no matter
         log.debug("group offsets not committed", error=type(error).__name__)

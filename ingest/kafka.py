@@ -7,6 +7,7 @@ for the lag tools and never read by us.
 import asyncio
 import time
 from collections.abc import Collection, Iterable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -109,11 +110,10 @@ class KafkaSource:
         """Leave the group: politely if the broker answers within a moment, and without a trace if it does not."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            try:
+            async with AsyncExitStack() as whatever_happens:
+                whatever_happens.push_async_callback(self._group_offsets.end)
+                whatever_happens.push_async_callback(leave, consumer)
                 await self._group_offsets.tell_the_last(consumer)
-            finally:
-                await leave(consumer)
-                await self._group_offsets.end()
 
     async def see_broker(self) -> None:
         """Whether the broker answers, for who waits for records: of one that has gone aiokafka tells nobody.
@@ -220,6 +220,7 @@ class KafkaSource:
                 standing = known[tp.topic].partitions[tp.partition]
                 self._next[tp] = standing.next_offset
                 self.lag.begin(tp, standing.next_offset)
+                self._group_offsets.note({tp: standing.next_offset})  # whoever had it may not have come to tell
                 if standing.last is not None:
                     self._unproven[tp] = standing
                 # From the last record taken on, to see that it still stands there.

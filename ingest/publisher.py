@@ -3,14 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from ingest.batch import Batch
-from ingest.broker import connection_options, failure, partitions_of, start_whole
+from ingest.broker import connection_options, failure, leave, partitions_of, start_whole
 from ingest.carried import headers_of
 from ingest.change import Change
 from ingest.content import LONGEST_LINE, UnreadableFileError
@@ -21,7 +21,6 @@ from schemas.record import ARCHIVE, Place, Record
 _RUN: Final = 1_000
 """So many records that follow each other in an archive lie in one partition: what a consumer takes is then a few runs,
 and what it passes over a few gaps, however many consumers share an archive."""
-_LEAVE_WITHIN_S: Final = 3.0
 
 
 class Publisher:
@@ -90,6 +89,4 @@ async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
             raise failure(error, "cannot be reached") from None
         yield Publisher(producer, topic, partitions)
     finally:
-        with suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(_LEAVE_WITHIN_S):
-                await producer.stop()
+        await leave(producer)

@@ -1,9 +1,11 @@
 """Readings and rejections: rows in, rows out."""
 
 import struct
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+import asyncpg
 
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.kinds import Kind
@@ -21,7 +23,6 @@ from sinks.rows import (
 )
 from sinks.statements import sql
 
-Item = TypeVar("Item")
 _A_MONTH: Final = timedelta(days=30)
 
 
@@ -78,11 +79,10 @@ class Standing(NamedTuple):
 
 async def standing_readings(connection: Connection, keys: Iterable[ReadingKey]) -> Standing:
     """The readings that stand under `keys`; those of held subjects stay as they are until the transaction ends."""
-    rows = [
-        row
-        for some in _of_a_month(keys, lambda key: key)
-        for row in await connection.fetch(sql("readings_of_keys"), *key_columns(some), *_first_and_last(some))
-    ]
+    rows: list[asyncpg.Record] = []
+    for month in _months(keys):
+        moments = [key.reading_timestamp for key in month]
+        rows += await connection.fetch(sql("readings_of_keys"), *key_columns(sorted(month)), moments[0], moments[-1])
     return Standing({entry.judgement.key: entry for entry in map(reading_of, rows)}, sources_of(rows))
 
 
@@ -105,12 +105,10 @@ async def remove_readings(
 
     :raises CollisionError: when one of them is no longer what stands under its key.
     """
-    for some in _of_a_month(entries, lambda entry: entry.judgement.key):
-        lines = [(*entry.judgement.key, sources[entry.place.source].source_id, *entry.place[1:]) for entry in some]
-        moments = _first_and_last([entry.judgement.key for entry in some])
-        status = await connection.execute(sql("remove_readings"), *map(list, zip(*lines, strict=True)), *moments)
-        if status != f"DELETE {len(some)}":
-            raise CollisionError("a reading that was to give way has changed meanwhile")
+    keys = [(*entry.judgement.key, sources[entry.place.source].source_id, *entry.place[1:]) for entry in entries]
+    status = await connection.execute(sql("remove_readings"), *map(list, zip(*keys, strict=True)))
+    if status != f"DELETE {len(entries)}":
+        raise CollisionError("a reading that was to give way has changed meanwhile")
 
 
 async def set_aside_under(connection: Connection, keys: Iterable[ReadingKey]) -> list[SetAside]:
@@ -179,24 +177,19 @@ async def note_mentions(connection: Connection, mentions: Sequence[tuple[int, st
         await connection.execute(sql("note_mentions"), *map(list, zip(*mentions, strict=True)))
 
 
-def _of_a_month(items: Iterable[Item], key_of: Callable[[Item], ReadingKey]) -> Iterator[list[Item]]:
-    """Items in the order of their keys, as many at once as lie within a month: a chunk or two of TimescaleDB.
+def _months(keys: Iterable[ReadingKey]) -> Iterator[list[ReadingKey]]:
+    """Keys in the order of time, as many at once as lie within a month: a chunk or two, unless set otherwise.
 
-    Asked for keys of all times at once it would look for each of them in every chunk of those times.
+    Asked for keys of all times at once TimescaleDB would look for each of them in every chunk of those times.
     """
-    month: list[Item] = []
-    for item in sorted(items, key=lambda item: key_of(item).reading_timestamp):
-        if month and key_of(item).reading_timestamp - key_of(month[0]).reading_timestamp > _A_MONTH:
-            yield sorted(month, key=key_of)
+    month: list[ReadingKey] = []
+    for key in sorted(keys, key=lambda key: key.reading_timestamp):
+        if month and key.reading_timestamp - month[0].reading_timestamp > _A_MONTH:
+            yield month
             month = []
-        month.append(item)
+        month.append(key)
     if month:
-        yield sorted(month, key=key_of)
-
-
-def _first_and_last(keys: Iterable[ReadingKey]) -> tuple[datetime, datetime]:
-    moments = [key.reading_timestamp for key in keys]
-    return min(moments), max(moments)
+        yield month
 
 
 async def _copy(connection: Connection, table: str, rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> None:

@@ -232,10 +232,10 @@ async def test_readings_of_years_are_found_and_taken_out_together(database: Data
         await insert_readings(connection, standing, sources)
         assert (await standing_readings(connection, by_key)).by_key == by_key
         assert (await standing_readings(connection, [])).by_key == {}
-    moved = Entry(Place("kafka:b", 0, 0), NOON, standing[-1].judgement)
+    moved = Entry(Place("kafka:b", 0, 0), NOON, standing[0].judgement)  # the last to come to: the others were taken out
     with pytest.raises(CollisionError):
         async with database.transaction() as connection:
-            await remove_readings(connection, [*standing[:-1], moved], sources)
+            await remove_readings(connection, [moved, *standing[1:]], sources)
     assert len(await database.fetch("SELECT FROM readings")) == len(standing)
     async with database.transaction() as connection:
         await remove_readings(connection, standing, sources)

@@ -66,5 +66,4 @@ class Connections:
             yield connection
 
     async def close(self) -> None:
-        for database in self._all:
-            await database.close()
+        await asyncio.gather(*(database.close() for database in self._all))

@@ -41,10 +41,11 @@ class Door:
                 status = message["status"]
             await send(message)
 
-        seconds = 0.0
+        began = time.monotonic()
         try:
             seconds = await self._serve(scope, receive, watched)
         except asyncio.CancelledError:  # the server ends, and has waited for this for as long as it may
+            seconds = time.monotonic() - began
             if status is None:
                 stopping = ProblemError(Problem.AWAY, "it is being stopped", headers={"Connection": "close"})
                 await answer(stopping)(scope, receive, watched)
@@ -115,12 +116,18 @@ class _Unserved:
     """Requests that the world did not let us serve, told at once and then now and then: an outage has thousands."""
 
     def __init__(self) -> None:
-        self._untold, self._told_at = 0, -_TELL_UNSERVED_EVERY_S
+        self._untold, self._last = 0, ""
+        self._told_at = -_TELL_UNSERVED_EVERY_S
 
     def add(self, why: str) -> None:
-        self._untold += 1
+        self._untold, self._last = self._untold + 1, why
         if time.monotonic() - self._told_at >= _TELL_UNSERVED_EVERY_S:
-            log.warning("requests could not be served", requests=self._untold, last=why)
+            self._tell()
+            asyncio.get_running_loop().call_later(_TELL_UNSERVED_EVERY_S, self._tell)  # of those that come meanwhile
+
+    def _tell(self) -> None:
+        if self._untold:
+            log.warning("requests could not be served", requests=self._untold, last=self._last)
             self._untold, self._told_at = 0, time.monotonic()
 
 
