@@ -127,6 +127,7 @@ async def leave(client: Any, *, within_s: float = _LEAVE_WITHIN_S) -> None:
     else:
         return
     is_producer = isinstance(client, AIOKafkaProducer)
+    # What `stop` would have closed next; aiokafka gives it no public name.
     left = (client._sender, client.client) if is_producer else (client._fetcher, client._client)  # noqa: SLF001
     for part in filter(None, left):
         with suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from ingest.http import door
 from tests.api import SECRET, Api, serving, settings_of
 from tests.canaries import CANARY
 from tests.conftest import Broker, MakeTopics
@@ -225,3 +226,28 @@ async def test_a_fault_of_ours_is_500_and_its_text_is_told_nobody(
     assert CANARY not in said
     monkeypatch.undo()
     assert (await api.ask("GET", "device/1"))[0] == 200
+
+
+async def test_an_outage_is_told_at_once_and_then_now_and_then_to_its_last_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[int] = []
+
+    class Log:
+        def warning(self, _: str, *, requests: int, last: str) -> None:
+            assert last == "away"
+            told.append(requests)
+
+    monkeypatch.setattr(door, "log", Log())
+    monkeypatch.setattr(door, "_TELL_UNSERVED_EVERY_S", 0.2)
+    unserved = door._Unserved()
+    for asked in (3, 2):
+        for _ in range(asked):
+            unserved.add("away")
+    assert told == [1]
+    async with asyncio.timeout(10):
+        while told != [1, 4]:
+            await asyncio.sleep(0.01)
+        unserved.add("away")
+        while told != [1, 4, 1]:
+            await asyncio.sleep(0.01)

@@ -121,14 +121,14 @@ class _Unserved:
 
     def add(self, why: str) -> None:
         self._untold, self._last = self._untold + 1, why
-        if time.monotonic() - self._told_at >= _TELL_UNSERVED_EVERY_S:
-            self._tell()
-            asyncio.get_running_loop().call_later(_TELL_UNSERVED_EVERY_S, self._tell)  # of those that come meanwhile
+        self._tell_if_due()
 
-    def _tell(self) -> None:
-        if self._untold:
+    def _tell_if_due(self) -> None:
+        if self._untold and time.monotonic() - self._told_at >= _TELL_UNSERVED_EVERY_S:
             log.warning("requests could not be served", requests=self._untold, last=self._last)
             self._untold, self._told_at = 0, time.monotonic()
+            # Those that come until then are told even if none comes after them.
+            asyncio.get_running_loop().call_later(_TELL_UNSERVED_EVERY_S, self._tell_if_due)
 
 
 _unserved: Final = _Unserved()
