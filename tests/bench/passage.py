@@ -25,9 +25,13 @@ _LOOK_EVERY_S = 0.04
 _UNDER_WAY = 0.1
 """Measured from this share of the readings on: by then what was judged while the lock was held is stored."""
 _TAKEN = """
-SELECT coalesce(sum(p.next_offset - p.first_offset), 0)::bigint FROM source_positions p JOIN sources s USING (source_id)
-WHERE s.source = $1
+SELECT coalesce(sum(taken), 0)::bigint AS of_all, coalesce(count(*) * min(taken), 0)::bigint AS evenly
+FROM (
+    SELECT p.next_offset - p.first_offset AS taken FROM source_positions p JOIN sources s USING (source_id)
+    WHERE s.source = $1
+) AS partitions
 """
+"""Of all partitions; and as many as there would be if each were as far as the slowest is."""
 _WAITING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend' AND wait_event_type = 'Lock'
@@ -98,7 +102,8 @@ async def passage(
 ) -> Passage:
     """Of `count` readings of the topic, by services that are started here and told to end when all is stored.
 
-    Steady state: from the moment when the first `warming_up`, or a tenth, are stored to that when all is.
+    Steady state: from the moment when each partition's share of the first `warming_up`, or of a tenth, is stored to that
+    when all is. Where that is as many readings as there are devices, each has been heard of by then (traffic.py).
 
     :raises TimeoutError: when one of them has not come to its first batch within `START_WITHIN_S`.
     """
@@ -117,8 +122,8 @@ async def passage(
                 start_s = time.monotonic() - began
                 start_rss = peak = max(map(_rss_mb, services))
                 begun = before = await _sample(parts, watch, topic, services)
-            while (taken := await watch.fetchval(_TAKEN, f"kafka:{topic}")) < count:
-                if before is begun and steady_from <= taken:
+            while (taken := await watch.fetchrow(_TAKEN, f"kafka:{topic}"))["of_all"] < count:
+                if before is begun and steady_from <= taken["evenly"]:
                     before = await _sample(parts, watch, topic, services)
                 await _still_running(services)
                 peak = max(peak, *map(_rss_mb, services))
@@ -162,7 +167,7 @@ class _Sample:
 
 
 async def _sample(parts: Parts, watch: asyncpg.Connection, topic: str, services: Sequence[Process]) -> _Sample:
-    taken = await watch.fetchval(_TAKEN, f"kafka:{topic}")
+    taken = (await watch.fetchrow(_TAKEN, f"kafka:{topic}"))["of_all"]
     at = time.monotonic()
     of_services = sum(processor_s(service.process.pid) or 0.0 for service in services)
     return _Sample(at, taken, of_services, processor_s(parts.database_pid), processor_s(parts.broker_pid))

@@ -18,7 +18,7 @@ from tests.bench.parts import Parts, parts
 class Asked:
     """How much is measured; each benchmark takes of it what concerns it."""
 
-    readings: int = 200_000
+    readings: int = 300_000
     runs: int = 3
     devices: int = 20_000
     registries: tuple[int, ...] = (10_000, 100_000, 1_000_000)
