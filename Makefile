@@ -11,7 +11,7 @@ DEV := $(VENV)/.installed-dev
 SIDE_BY_SIDE := --numprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-timescale check bench chaos constraints clean
+.PHONY: help demo test test-all test-timescale compile check bench chaos constraints clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name words; do \
@@ -29,13 +29,17 @@ test-all: $(DEV)  ## Run every test there is, as CI does: Apache Kafka throughou
 test-timescale: $(DEV)  ## Run the tests on TimescaleDB itself; needs Node
 	@$(BIN)/python -m pytest -m timescale
 
+compile: $(DEV)  ## Compile what every reading passes through, in place, as the image does; needs a C compiler
+	@COMPILE_READINGS=1 $(BIN)/python setup.py --quiet build_ext --force --inplace
+	@$(BIN)/readings --version
+
 check: $(DEV)  ## Lint, format, types, and which package may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 
-bench: $(DEV)  ## Measure what the pipeline costs, beside the least that it could; a quarter of an hour
+bench: $(DEV)  ## Measure what the pipeline costs, beside the least that it could; some twenty minutes
 	@$(BIN)/python -m tests.bench
 
 chaos: $(DEV)  ## Kill, stop and restart everything for SECONDS (600), then check every row; SEED=… repeats the dice
@@ -52,6 +56,7 @@ constraints:  ## Write constraints.txt anew: the newest versions that pyproject.
 
 clean:  ## Remove the environments and all that tools left behind
 	rm -rf $(VENV) .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find enrich ingest schemas sinks -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEMO) $(DEV): $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python

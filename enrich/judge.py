@@ -4,6 +4,7 @@ One function for the stream, for archives and for corrections. Rule 9, which com
 where they are stored.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -72,14 +73,24 @@ def unregistered_mentions(judgement: Judgement, registry: Registry) -> list[tupl
     reading, device_id = judgement.reading, judgement.device_id
     if reading is None or device_id is None or not isinstance(judgement, Accepted):
         return []
-    mentions: list[tuple[int, str | None, int | None]] = [
+    found: list[tuple[int, str | None, int | None]] = [
         (device_id, value, None) for value in reading.identifiers_named if registry.owner(value) is None
     ]
     if reading.patient_id_named is not None:
         holding = registry.device(device_id, at=reading.reading_timestamp)
         if holding is None or holding.patient_id != reading.patient_id_named:
-            mentions.append((device_id, None, reading.patient_id_named))
-    return mentions
+            found.append((device_id, None, reading.patient_id_named))
+    return found
+
+
+def mentions(entries: Iterable[Entry[Judgement]], registry: Registry) -> list[tuple[int, str | None, int | None]]:
+    """What those that are accepted name though the registry does not tell of it, each once."""
+    found: list[tuple[int, str | None, int | None]] = []
+    for entry in entries:
+        reading = entry.judgement.reading
+        if reading is not None and (reading.identifiers_named or reading.patient_id_named is not None):
+            found += unregistered_mentions(entry.judgement, registry)
+    return list(dict.fromkeys(found))
 
 
 def judge_reading(reading: Reading, *, received_at: datetime | None, registry: Registry, law: Law) -> Judgement:

@@ -59,8 +59,8 @@ def next_change(zone: str, at: datetime) -> tuple[datetime, int] | None:
         return clock.changes[following], clock.offsets[following + 1]
     if clock.rule is None:
         return None
-    later = (c for year in (at.year, at.year + 1) if year <= MAXYEAR for c in _ruled(clock.rule, year))
-    return next((change for change in later if change[0] > at), None)
+    ruled = [change for year in (at.year, at.year + 1) if year <= MAXYEAR for change in _ruled(clock.rule, year)]
+    return min([change for change in ruled if change[0] > at], default=None)
 
 
 def is_zone(name: object) -> bool:
@@ -96,7 +96,7 @@ def _read(zone: str) -> Clock:
     transitions = [(_EPOCH + timedelta(seconds=instant), offset) for instant, offset in tzif.transitions]
     if tzif.rule is not None:
         last = transitions[-1][0] if transitions else _EPOCH
-        ruled = (change for year in range(last.year, _LAST_YEAR + 1) for change in _ruled(tzif.rule, year))
+        ruled = [change for year in range(last.year, _LAST_YEAR + 1) for change in _ruled(tzif.rule, year)]
         transitions += [change for change in ruled if change[0] > last]
     changes: list[datetime] = []
     offsets = [tzif.first_offset_s]

@@ -7,56 +7,84 @@ however many devices there are, and keeps in memory those whose readings come to
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from enrich.as_of import Said, as_of, changes, customer_of_patient, history, home, value_of
 from enrich.zones import Zones
 from schemas.states import NOBODY, About, Names, State
+from schemas.value import Value
 from schemas.wire import EARLIEST_INSTANT
 
 
-class DeviceAsOf(NamedTuple):
+class DeviceAsOf(Value):
     """A device at a moment; before its first known state it is known, not blocked, not assigned."""
 
-    status: str | None = None
-    readings_disabled: bool = False
-    patient_id: int | None = None
-    customer_id: int | None = None
+    __slots__ = ("customer_id", "patient_id", "readings_disabled", "status")
+
+    def __init__(
+        self,
+        status: str | None = None,
+        readings_disabled: bool = False,
+        patient_id: int | None = None,
+        customer_id: int | None = None,
+    ) -> None:
+        self.status: Final = status
+        self.readings_disabled: Final = readings_disabled
+        self.patient_id: Final = patient_id
+        self.customer_id: Final = customer_id
+
+    def said(self) -> tuple[object, ...]:
+        return self.status, self.readings_disabled, self.patient_id, self.customer_id
 
 
 _UNTOLD: Final = DeviceAsOf()
 
 
-class PatientAsOf(NamedTuple):
+class PatientAsOf(Value):
     """A patient at a moment. The zip code itself is left behind: only its zone is needed, and it is no secret."""
 
-    time_zone: str | None = None
-    customer_id: int | None = None
+    __slots__ = ("customer_id", "time_zone")
+
+    def __init__(self, time_zone: str | None, customer_id: int | None) -> None:
+        self.time_zone: Final = time_zone
+        self.customer_id: Final = customer_id
+
+    def said(self) -> tuple[object, ...]:
+        return self.time_zone, self.customer_id
 
 
-Value = TypeVar("Value")
+What = TypeVar("What")
 
 
-class Timeline(NamedTuple, Generic[Value]):
+class Timeline(Value, Generic[What]):
     """What held when."""
 
-    moments: tuple[datetime, ...]
-    values: tuple[Value, ...]
-    """One more than `moments`: the first holds before them all."""
+    __slots__ = ("moments", "values")
 
-    def at(self, at: datetime) -> Value:
-        return self.values[bisect_right(self.moments, at)]
+    def __init__(self, moments: tuple[datetime, ...], values: tuple[What, ...]) -> None:
+        self.moments: Final = moments
+        self.values: Final = values
+        """One more than `moments`: the first holds before them all."""
+
+    def said(self) -> tuple[object, ...]:
+        return self.moments, self.values
+
+    def at(self, at: datetime) -> What:
+        return self.values[bisect_right(self.moments, at) if self.moments else 0]
 
 
 NOTHING_LEARNT: Final = -1
 """The version before the first that a database has."""
-_MOST_NOBODIES: Final = 100_000
-"""Names of whom there is nothing to learn: anybody can make them up. When there are more, they are forgotten."""
+_MOST_NOBODIES = 100_000
+"""Names of whom there is nothing to learn: anybody can make them up. When there are more, they are forgotten.
+
+Not `Final`: compiled, no test could set it.
+"""
 
 Name = TypeVar("Name")
 
 
-class _Learnt(dict[Name, Value | None]):
+class _Learnt(dict[Name, What | None]):
     """What was learnt of whom. None is learnt too: there is nobody by that name."""
 
     def __init__(self, missed: Callable[[], None]) -> None:
@@ -117,11 +145,7 @@ class Registry:
 
     def lacking(self, names: Names) -> Names:
         """Those of them of whom nothing is learnt yet."""
-        return Names(
-            names.identifiers - self._owners.keys(),
-            names.devices - self._devices.keys(),
-            names.patients - self._patients.keys(),
-        )
+        return Names(*[frozenset([name for name in some if name not in learnt]) for learnt, some in self._each(names)])
 
     def begin(self, *, version: int) -> None:
         """Forget everybody, and learn from this version on."""
@@ -184,7 +208,7 @@ class Registry:
 
     def _patient_timeline(self, states: Iterable[State]) -> Timeline[PatientAsOf]:
         told = changes(states)
-        zips, countries, customers = (history(told, name) for name in ("zipCode", "country", "customerId"))
+        zips, countries, customers = [history(told, name) for name in ("zipCode", "country", "customerId")]
 
         def at(moment: datetime) -> PatientAsOf:
             answer = self._zones.of(*map(value_of, home(zips, countries, moment)))
@@ -210,7 +234,7 @@ def _device_timeline(states: Iterable[State]) -> Timeline[DeviceAsOf]:
     return _timeline(at, *histories)
 
 
-def _timeline(at: Callable[[datetime], Value], *histories: list[Said]) -> Timeline[Value]:
+def _timeline(at: Callable[[datetime], What], *histories: list[Said]) -> Timeline[What]:
     """Of the moments at which somebody said something those that changed something."""
     moments, values = list[datetime](), [at(EARLIEST_INSTANT)]
     for moment in sorted({said.effective_at for values in histories for said in values}):

@@ -20,5 +20,5 @@ class Change(NamedTuple):
 def fates(entries: Iterable[Entry[Judgement]]) -> Counter[str]:
     """How many of them are readings, and how many are set aside for each reason."""
     return Counter(
-        READING if isinstance(entry.judgement, Accepted) else str(entry.judgement.reason) for entry in entries
+        [READING if isinstance(entry.judgement, Accepted) else str(entry.judgement.reason) for entry in entries]
     )

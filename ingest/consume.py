@@ -15,6 +15,7 @@ from ingest.batch import Batch
 from ingest.carried import Archives
 from ingest.caught_up import marks_now, reach
 from ingest.change import Change
+from ingest.compiled import compiled
 from ingest.correct import correct
 from ingest.follow import follow
 from ingest.garbage import keep_what_is_here
@@ -92,9 +93,9 @@ class Consumer:
         :raises OperatorError: when a person has to mend something; :raises SettingsError: when the law differs.
         :raises StopLineError: when the line stops `until_caught_up`.
         """
-        log.info("starting", version=version("device-readings"), group=self._settings.kafka_group_id,
-                 brokers=self._settings.kafka_bootstrap_servers, topics=self._settings.topics,
-                 database=self._settings.database_without_password)  # fmt: skip
+        log.info("starting", version=version("device-readings"), compiled=compiled(),
+                 group=self._settings.kafka_group_id, brokers=self._settings.kafka_bootstrap_servers,
+                 topics=self._settings.topics, database=self._settings.database_without_password)  # fmt: skip
         listening = probes(self._health, self._metrics, host=self._settings.http_host, port=self._settings.http_port)
         try:
             async with asyncio.timeout(None) as deadline:

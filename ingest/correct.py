@@ -6,13 +6,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from enrich.judge import judge_again
+from enrich.judge import judge_again, mentions
 from enrich.law import Law
 from enrich.rank import ranked_by_key, set_aside
 from enrich.registry import Registry
 from ingest.change import Change, fates
 from ingest.learn import asked, hold
-from ingest.store import mentions
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.kinds import Kind
 from schemas.reading import canonical_envelope

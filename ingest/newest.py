@@ -25,7 +25,7 @@ class Newest:
 
     def told_apart(self, entries: Iterable[Entry[Accepted]]) -> tuple[list[Entry[Accepted]], list[Entry[Accepted]]]:
         """Those that stand alone, and those beside which another may stand: in the database or among themselves."""
-        newer, beside, subjects = list[tuple[int, Entry[Accepted]]](), list[Entry[Accepted]](), set[int]()
+        newer, beside, subjects = list[Entry[Accepted]](), list[Entry[Accepted]](), set[int]()
         unheard_of = set[int]()
         for entry in entries:
             accepted = entry.judgement
@@ -38,19 +38,19 @@ class Newest:
                 beside.append(entry)
                 subjects.add(subject)
             else:
-                newer.append((subject, entry))
+                newer.append(entry)
             if newest is None or moment > newest:
                 known[subject] = moment
         if sum(map(len, self._known.values())) > _MOST:
             self._known = {kind: {} for kind in Kind}
         if self._wary:
             self._wary -= 1
-            return [], [*beside, *(entry for _, entry in newer)]
+            return [], [*beside, *newer]
         # The newest of a device may be told twice here: then the other one is among those that are not newer.
         keys = {entry.judgement.key for entry in beside}
         alone = []
-        for subject, entry in newer:
-            if subject in subjects and entry.judgement.key in keys:
+        for entry in newer:
+            if entry.judgement.subject in subjects and entry.judgement.key in keys:
                 beside.append(entry)
             else:
                 alone.append(entry)

@@ -60,10 +60,11 @@ class Pending:
                 at = record.offset + 1
         name, partition = self._sources[tp.topic].name, tp.partition
         places = map(_place, zip(repeat(name), repeat(partition), [record.offset for record in records]))
-        taken = [
-            Record(place, instant(record.timestamp), record.value)
-            for place, record in zip(places, records, strict=True)
-        ]
+        taken, stamped, received_at = [], -1, None
+        for place, record in zip(places, records, strict=True):
+            if record.timestamp != stamped:  # the broker stamps records together
+                stamped, received_at = record.timestamp, instant(record.timestamp)
+            taken.append(Record(place, received_at, record.value))
         self.oldest.setdefault(tp, taken[0].received_at)
         self._bytes += sum(len(record.value or b"") for record in taken)
         self._reach(tp, first, next_offset)

@@ -11,7 +11,8 @@ from schemas.envelope import NotUnderstood
 from schemas.judgement import Entry, Rejected
 from schemas.reasons import Reason
 from schemas.record import Record
-from schemas.states import About, State, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import About, State
 from sinks.database import Database
 from sinks.ledger import move
 from sinks.readings import insert_rejections

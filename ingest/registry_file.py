@@ -25,7 +25,8 @@ from ingest.settings import Settings
 from schemas.envelope import NotUnderstood
 from schemas.reasons import Reason
 from schemas.record import Place, Record
-from schemas.states import State, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import State
 from schemas.wire import MalformedError, parse_object
 from sinks.database import Database
 from sinks.errors import HeldOtherwiseError, PositionMovedError

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from enrich.judge import unregistered_mentions
+from enrich.judge import mentions
 from enrich.law import Law
 from enrich.rank import rank, ranked_by_key, reason_beside, set_aside
 from enrich.registry import Registry
@@ -146,18 +146,6 @@ def untaken(entries: Iterable[Entry[Judgement]], taken: Collection[Place]) -> li
     """Those whose places were not taken before; of those with one place the first."""
     seen = set(taken)
     return [entry for entry in entries if entry.place not in seen and not seen.add(entry.place)]  # type: ignore[func-returns-value]
-
-
-def mentions(entries: Iterable[Entry[Judgement]], registry: Registry) -> list[tuple[int, str | None, int | None]]:
-    """What readings that are stored name though the registry does not tell of it, each once."""
-    named = (
-        mention
-        for entry in entries
-        if (reading := entry.judgement.reading) is not None
-        and (reading.identifiers_named or reading.patient_id_named is not None)
-        for mention in unregistered_mentions(entry.judgement, registry)
-    )
-    return list(dict.fromkeys(named))
 
 
 async def follow_winners(

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal, NamedTuple, Required
 
 from pydantic import AfterValidator, Field, TypeAdapter, with_config
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, core_schema
 from typing_extensions import TypedDict  # Python's own, up to 3.11, keeps too little for pydantic
 
 from schemas.kinds import Kind
-from schemas.reading import MEASURES_OF, Reading
-from schemas.wire import WIRE, Double, Id, Instant, Int32, Int64, OffsetSeconds, Word, finite, plain_instant
+from schemas.payload_reading import readers
+from schemas.reading import Reading
+from schemas.wire import WIRE, Double, Id, Instant, Int32, Int64, OffsetSeconds, Word, finite
 
 IdentifierValue = Annotated[str, Field(min_length=1, max_length=255)]
 """Compared exactly. The bound keeps it fit for an index."""
@@ -145,49 +146,12 @@ class PayloadOf(NamedTuple):
     """The same, for who reads the whole envelope at once; its time may only be written as `plain_instant` reads it."""
 
 
-def _payload_of(kind: Kind, model: Any, convert: Callable[[Any], None] = lambda _: None) -> PayloadOf:
+def _payload_of(kind: Kind, model: Any, convert: Callable[[Any], None] | None = None) -> PayloadOf:
     """How a payload of that kind becomes a reading.
 
     :param convert: says, among the fields, the measures that are sent in another unit or by another name.
     """
-    measures = MEASURES_OF[kind]
-
-    def reading(payload: Any) -> Reading:
-        convert(payload)
-        said = payload.get
-        device_id, device, identifier = said("device_id"), said("device"), said("device_identifier")
-        identifiers = () if identifier is None else (identifier,)
-        if device is not None:
-            nested_id, nested = device.get("id"), device.get("device_identifiers")
-            if device_id is None:
-                device_id = nested_id
-            elif nested_id is not None and nested_id != device_id:
-                raise PydanticCustomError("two_devices", "deviceId and device.id differ")
-            if nested:
-                identifiers = tuple(dict.fromkeys([*identifiers, *[one["value"] for one in nested]]))
-        patient_id, patient = said("patient_id"), said("patient")
-        if patient is not None and (nested_id := patient.get("id")) is not None:
-            if patient_id is not None and nested_id != patient_id:
-                raise PydanticCustomError("two_patients", "patientId and patient.id differ")
-            patient_id = nested_id
-        if device_id is None and patient_id is None and not identifiers:
-            raise PydanticCustomError("names_nobody", "names no device and no patient")
-        return Reading(
-            kind,
-            payload["reading_timestamp"],
-            device_id,
-            identifiers,
-            patient_id,
-            said("device_time_zone_offset"),
-            said("manual") is True,
-            said("id"),
-            tuple(map(said, measures)),
-        )
-
-    def reading_at(payload: Any) -> Reading:
-        payload["reading_timestamp"] = plain_instant(payload["reading_timestamp"])
-        return reading(payload)
-
+    reading, reading_at = readers(kind, convert)
     adapter: TypeAdapter[Reading] = TypeAdapter(Annotated[model, AfterValidator(reading)])
     schema: Any = TypeAdapter(model).core_schema
     written = {**schema["fields"]["reading_timestamp"], "schema": core_schema.str_schema(strict=True)}

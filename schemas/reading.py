@@ -1,13 +1,12 @@
 """A reading once it is understood: what was measured, when, and whom it names."""
 
-from dataclasses import field
 from datetime import datetime
 from typing import Final
 
 from pydantic_core import to_json
 
 from schemas.kinds import Kind
-from schemas.value import value
+from schemas.value import Value
 
 Measure = int | float | str | bool | list[str] | None
 
@@ -64,23 +63,59 @@ MEASURES_OF: Final[dict[Kind, tuple[str, ...]]] = {
 _CANONICAL_UNITS: Final = {Kind.TEMPERATURE: {"temperatureUnit": "fahrenheit"}}
 
 
-@value
-class Reading:
+class Reading(Value):
     """What a raw record says, once rules 1 to 3 of the law are passed. Nothing in it depends on the registry."""
 
-    kind: Kind
-    reading_timestamp: datetime
-    """When it was taken, UTC."""
-    device_id_named: int | None
-    identifiers_named: tuple[str, ...] = field(repr=False)
-    """Each once, as first named."""
-    patient_id_named: int | None
-    device_time_zone_offset: int | None
-    """Seconds east of UTC, as the device said; None when it said nothing."""
-    manual: bool
-    reading_id: int | None
-    measures: tuple[Measure, ...] = field(repr=False)
-    """In the order of `MEASURES_OF` its kind; None where one was not sent."""
+    __slots__ = (
+        "device_id_named",
+        "device_time_zone_offset",
+        "identifiers_named",
+        "kind",
+        "manual",
+        "measures",
+        "patient_id_named",
+        "reading_id",
+        "reading_timestamp",
+    )
+
+    def __init__(
+        self,
+        kind: Kind,
+        reading_timestamp: datetime,
+        device_id_named: int | None,
+        identifiers_named: tuple[str, ...],
+        patient_id_named: int | None,
+        device_time_zone_offset: int | None,
+        manual: bool,
+        reading_id: int | None,
+        measures: tuple[Measure, ...],
+    ) -> None:
+        self.kind: Final = kind
+        self.reading_timestamp: Final = reading_timestamp
+        """When it was taken, UTC."""
+        self.device_id_named: Final = device_id_named
+        self.identifiers_named: Final = identifiers_named
+        """Each once, as first named."""
+        self.patient_id_named: Final = patient_id_named
+        self.device_time_zone_offset: Final = device_time_zone_offset
+        """Seconds east of UTC, as the device said; None when it said nothing."""
+        self.manual: Final = manual
+        self.reading_id: Final = reading_id
+        self.measures: Final = measures
+        """In the order of `MEASURES_OF` its kind; None where one was not sent."""
+
+    def said(self) -> tuple[object, ...]:
+        return (
+            self.kind,
+            self.reading_timestamp,
+            self.device_id_named,
+            self.identifiers_named,
+            self.patient_id_named,
+            self.device_time_zone_offset,
+            self.manual,
+            self.reading_id,
+            self.measures,
+        )
 
     @property
     def measured(self) -> dict[str, Measure]:

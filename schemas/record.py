@@ -1,11 +1,10 @@
 """What arrives: bytes, and the place they hold in the ledger for ever."""
 
-from dataclasses import field
 from datetime import datetime
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from schemas.value import value
+from schemas.value import Value
 
 ARCHIVE: Final = "archive:"
 """What the names of sources begin with that are files, known by their content."""
@@ -24,16 +23,27 @@ class Place(NamedTuple):
         return self.source.startswith(ARCHIVE)
 
 
-@value
-class Record:
+class Record(Value):
     """One record as a source gave it. The same record delivered again is equal to itself in `place`."""
 
-    place: Place
-    received_at: datetime | None
-    """The broker's record timestamp, UTC, or what a line of an archive says itself; None is unknown."""
-    value: bytes | None = field(repr=False)
-    carrier: "Record | None" = None
-    """Of a record of an archive that came through the backfill topic: the record there that carried it."""
+    __slots__ = ("carrier", "place", "received_at", "value")
+
+    def __init__(
+        self,
+        place: Place,
+        received_at: datetime | None,
+        value: bytes | None,
+        carrier: "Record | None" = None,
+    ) -> None:
+        self.place: Final = place
+        self.received_at: Final = received_at
+        """The broker's record timestamp, UTC, or what a line of an archive says itself; None is unknown."""
+        self.value: Final = value
+        self.carrier: Final = carrier
+        """Of a record of an archive that came through the backfill topic: the record there that carried it."""
+
+    def said(self) -> tuple[object, ...]:
+        return self.place, self.received_at, self.value, self.carrier
 
     @property
     def delivered(self) -> "Record":

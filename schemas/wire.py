@@ -1,8 +1,6 @@
 """JSON, numbers and times as the contract reads them (design: "Numbers and times", rule 1 of the law)."""
 
 import re
-from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any, Final
@@ -11,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema, from_json
+
+from schemas.plain import instant, may_be_deeper_than
 
 EARLIEST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
 """Stands for "always", -infinity in the database, and for any instant before the year 1 of UTC."""
@@ -46,11 +46,6 @@ def parse_object(value: bytes | None, *, max_bytes: int, max_depth: int) -> dict
     if b"\\u0000" in value and _NUL.search(value):
         raise MalformedError("a string holds NUL")
     return document
-
-
-def may_be_deeper_than(value: bytes, limit: int) -> bool:
-    """Counting brackets bounds the depth of JSON from above, and is nearly free."""
-    return value.count(b"{") + value.count(b"[") > limit
 
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
@@ -111,35 +106,12 @@ class _Double:
 Double = Annotated[float, _Double()]
 
 
-def plain_instant(value: str) -> datetime:
-    """An instant as nearly every sender writes it, which Python's own parser reads four times as fast as ours.
-
-    `2026-03-08T07:00:00Z`, or with a fraction, which is cut to microseconds.
-
-    :raises ValueError: for all that is written otherwise, and for what is no time.
-    """
-    # Python's parser takes more than RFC 3339 does: weeks, times without seconds, a point or a colon before the Z, and
-    # from 3.13 on 24:00.
-    between = value[4:20:3]
-    if between == "--T::Z":
-        plain = not value[20:]
-    else:
-        plain = between == "--T::." and value[-1] == "Z" and value[20:-1].isdigit() and value.isascii()
-    if not plain or value[11:13] == "24":
-        raise ValueError("not written plainly")
-    return datetime.fromisoformat(value)
-
-
-def _plain_or_any(value: Any, any_instant: Callable[[Any], datetime]) -> datetime:
-    if type(value) is str:
-        with suppress(ValueError):
-            return plain_instant(value)
-    instant = any_instant(value)
+def _in_utc(value: datetime) -> datetime:
     try:
-        return instant.astimezone(UTC)
+        return value.astimezone(UTC)
     except OverflowError:
         # A valid time whose instant no datetime can hold: its edge is as far beyond every limit of the law.
-        return LATEST_INSTANT if instant.year > UTC_MIDDLE_YEAR else EARLIEST_INSTANT
+        return LATEST_INSTANT if value.year > UTC_MIDDLE_YEAR else EARLIEST_INSTANT
 
 
 UTC_MIDDLE_YEAR: Final = 5000
@@ -148,18 +120,21 @@ UTC_MIDDLE_YEAR: Final = 5000
 class _Instant:
     def __get_pydantic_core_schema__(self, source: type[datetime], handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_wrap_validator_function(
-            _plain_or_any,
-            core_schema.custom_error_schema(
-                core_schema.chain_schema(
-                    [
-                        core_schema.str_schema(strict=True, pattern=RFC3339),
-                        core_schema.datetime_schema(
-                            strict=False, tz_constraint="aware", microseconds_precision="truncate"
-                        ),
-                    ]
+            instant,
+            core_schema.no_info_after_validator_function(
+                _in_utc,
+                core_schema.custom_error_schema(
+                    core_schema.chain_schema(
+                        [
+                            core_schema.str_schema(strict=True, pattern=RFC3339),
+                            core_schema.datetime_schema(
+                                strict=False, tz_constraint="aware", microseconds_precision="truncate"
+                            ),
+                        ]
+                    ),
+                    custom_error_type="instant",
+                    custom_error_message="must be a time of RFC 3339 with seconds and zone",
                 ),
-                custom_error_type="instant",
-                custom_error_message="must be a time of RFC 3339 with seconds and zone",
             ),
         )
 

@@ -1,6 +1,5 @@
 """Readings and rejections: rows in, rows out."""
 
-import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
@@ -24,6 +23,8 @@ from sinks.rows import (
 from sinks.statements import sql
 
 _A_MONTH: Final = timedelta(days=30)
+_NO_SUCH_VALUE: Final = (OverflowError, TypeError, ValueError)
+"""What is raised for a value that its column cannot hold."""
 
 
 class SetAside(NamedTuple):
@@ -47,7 +48,7 @@ async def insert_readings(
         return
     try:
         rows = packed(entries, sources)
-    except (struct.error, OverflowError, ValueError):
+    except _NO_SUCH_VALUE:
         raise _refused("readings") from None
     source: Any = memoryview(rows)  # a buffer is sent as it is; asyncpg's types do not tell that it takes one
     await connection.copy_to_table("readings", source=source, columns=PACKED_COLUMNS, format="binary")
@@ -197,7 +198,7 @@ async def _copy(connection: Connection, table: str, rows: Sequence[tuple[Any, ..
         return
     try:
         await connection.copy_records_to_table(table, records=rows, columns=columns)
-    except (OverflowError, TypeError, ValueError):
+    except _NO_SUCH_VALUE:
         raise _refused(table) from None  # what asyncpg cannot encode into a COPY it raises as it comes
 
 

@@ -19,7 +19,8 @@ from ingest.http.service import Service
 from ingest.registry_feed import store_states
 from ingest.settings import Settings
 from schemas.record import Place, Record
-from schemas.states import About, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import About
 from sinks.api_keys import create_key
 from sinks.database import Database
 from sinks.ledger import Move, begin_partition, open_source, positions

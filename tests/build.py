@@ -12,7 +12,8 @@ from enrich.registry import Registry
 from enrich.zones import table_zones
 from schemas.payloads import PayloadOf
 from schemas.record import Place, Record
-from schemas.states import About, State, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import About, State
 from tests.canaries import CANARY
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)

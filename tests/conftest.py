@@ -18,6 +18,7 @@ from aiokafka.conn import AIOKafkaConnection
 
 from enrich.law import Law
 from enrich.zones import table_zones
+from ingest.compiled import compiled
 from ingest.demo.embedded_broker import EmbeddedBroker
 from ingest.demo.embedded_postgres_server import EmbeddedPostgres
 from ingest.demo.kept_server import KeptServer
@@ -29,6 +30,7 @@ from tests import archives
 from tests.apache_kafka import ApacheKafka
 from tests.canaries import heard
 from tests.fetched import MissingError
+from tests.stale import stale
 from tests.timescale_wasm import Timescale
 
 # A record to produce: key, value, timestamp in ms, and the partition where the key is not to choose it.
@@ -109,11 +111,17 @@ on_both_brokers = pytest.mark.parametrize(
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if (reason := stale()) is not None:
+        pytest.exit(reason, returncode=4)
     config.addinivalue_line("markers", "apache_kafka: runs on Apache Kafka; -m 'not apache_kafka' leaves it out.")
     config.addinivalue_line("markers", "timescale: runs on TimescaleDB; -m 'not timescale' leaves it out.")
     config.addinivalue_line(
         "markers", "thorough: takes long; `make test` leaves it out, `make test-all` and CI do not."
     )
+
+
+def pytest_report_header() -> str:
+    return "what is tested is " + ("compiled" if compiled() else "not compiled")
 
 
 @pytest.fixture(scope="session", autouse=True)

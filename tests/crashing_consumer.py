@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import ingest.judging
 import ingest.registry_feed
 import ingest.store
 import sinks.database
@@ -66,7 +65,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "registry states about to be added": lambda: before(ingest.registry_feed, "add_states"),
     "registry states added, not committed": lambda: after(ingest.registry_feed, "add_states"),
     "batch taken": lambda: after(KafkaSource, "take"),
-    "first record about to be judged": lambda: before(ingest.judging, "judge"),
+    "batch about to be judged": lambda: before(ingest.store, "Judging"),
     "position about to be moved": lambda: before(ingest.store, "move"),
     "position moved": lambda: after(ingest.store, "move"),
     "rule 9 asked": lambda: after(ingest.store, "first_received"),

@@ -13,7 +13,8 @@ from ingest.registry_feed import store_states
 from ingest.store import store
 from schemas.envelope import NotUnderstood
 from schemas.record import Place, Record
-from schemas.states import About, State, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import About, State
 from sinks.database import Database
 from sinks.ledger import Gap, Move, Source, begin_partition, open_source
 from tests import histories

@@ -14,7 +14,8 @@ from enrich.law import Law
 from enrich.rank import ranked_by_key, set_aside
 from schemas.judgement import Entry, told_apart
 from schemas.record import Place, Record
-from schemas.states import About, State, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import About, State
 from sinks.ledger import Source
 from sinks.rows import READING_COLUMNS, REJECTION_COLUMNS, reading_row, rejection_row
 from tests import build, oracle

@@ -41,7 +41,8 @@ from ingest.settings import Settings
 from schemas.envelope import NotUnderstood, archived_received_at, understand
 from schemas.payloads import PAYLOADS
 from schemas.record import Place, Record
-from schemas.states import About, State, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import About, State
 from sinks.database import Database
 from sinks.ledger import Source
 from sinks.rows import READING_COLUMNS, REJECTION_COLUMNS

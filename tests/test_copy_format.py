@@ -10,9 +10,10 @@ from schemas.kinds import Kind
 from schemas.reading import MEASURES_OF, Reading
 from schemas.record import Place
 from schemas.wire import EARLIEST_INSTANT, LATEST_INSTANT
-from sinks.copy_format import PACKED_COLUMNS
+from sinks.copy_format import PACKED_COLUMNS, packed
 from sinks.database import Database
-from sinks.ledger import open_source
+from sinks.errors import RefusedRowError
+from sinks.ledger import Source, open_source
 from sinks.readings import insert_readings
 from sinks.rows import READING_COLUMNS, reading_row
 from tests.build import NOON, SOURCE
@@ -92,3 +93,28 @@ async def test_what_is_packed_is_what_the_database_gives_back(migrated: str, kin
 
 def test_every_column_is_packed() -> None:
     assert sorted(PACKED_COLUMNS) == sorted(READING_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("device_id", "partition", "offset_s"), [(2**63, 0, 0), (-(2**63) - 1, 0, 0), (1, 2**31, 0), (1, 0, -(2**31) - 1)]
+)
+def test_what_no_column_holds_is_refused_and_never_wrapped_around(
+    device_id: int, partition: int, offset_s: int
+) -> None:
+    reading = Reading(Kind.WEIGHT, NOON, device_id, (), None, None, False, None, (150.0,))
+    entry = Entry(Place(SOURCE, partition, 0), NOON, Accepted(reading, device_id, None, None, None, offset_s))
+    with pytest.raises(ValueError, match="convert"):
+        packed([entry], {SOURCE: Source(1, SOURCE, NOON)})
+
+
+@pytest.mark.parametrize(
+    "said", [(), (150.0, 150.0), ("150",), (10**400,)], ids=["too few", "too many", "text", "huge"]
+)
+async def test_measures_that_its_columns_do_not_hold_refuse_a_reading(migrated: str, said: tuple[Any, ...]) -> None:
+    reading = Reading(Kind.WEIGHT, NOON, 1, (), None, None, False, None, said)
+    entry = Entry(Place(SOURCE, 0, 0), NOON, Accepted(reading, 1, None, None, None, None))
+    database = Database(migrated, timeout_s=10)
+    with pytest.raises(RefusedRowError, match=r"^readings: a value cannot be encoded for its column$"):
+        async with database.transaction() as connection:
+            await insert_readings(connection, [entry], {SOURCE: Source(1, SOURCE, NOON)})
+    await database.close()

@@ -34,7 +34,8 @@ from schemas.payloads import PAYLOADS
 from schemas.reading import Reading, canonical_envelope
 from schemas.reasons import Reason
 from schemas.record import Place, Record
-from schemas.states import About, State, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import About, State
 from schemas.wire import EARLIEST_INSTANT
 from sinks.database import Database
 from sinks.ledger import Move, Source, begin_partition, open_source

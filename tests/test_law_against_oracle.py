@@ -18,7 +18,8 @@ from ingest.newest import Newest
 from ingest.store import store
 from schemas.envelope import NotUnderstood
 from schemas.record import Place, Record
-from schemas.states import About, State, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import About, State
 from sinks.database import Database
 from sinks.errors import CollisionError
 from sinks.ledger import Move, begin_partition, open_source

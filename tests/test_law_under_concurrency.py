@@ -39,7 +39,8 @@ from schemas.envelope import NotUnderstood, understand
 from schemas.judgement import Rejected
 from schemas.reading import Reading, canonical_envelope
 from schemas.record import Place, Record
-from schemas.states import About, Names, State, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import About, Names, State
 from sinks.corrections import pending_corrections
 from sinks.database import Database
 from sinks.errors import AwayError, CollisionError, PositionMovedError

@@ -29,7 +29,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-import ingest.judging
+import ingest.store
 from ingest.batch import Batch
 from ingest.patience import Patience
 from ingest.pieces import store_in_pieces
@@ -143,15 +143,15 @@ async def test_an_exception_in_our_own_code_ends_the_process_and_moves_nothing(
     opened: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug is no reading's fault: the record is neither done nor dead, and stands there for the next version."""
-    real = ingest.judging.judge
+    real = ingest.store.told_apart
 
-    def buggy(record: Any, **how: Any) -> Any:
-        if record.place.offset == 2:
+    def buggy(entries: list[Any]) -> Any:
+        if any(entry.place.offset == 2 for entry in entries):
             raise ZeroDivisionError
-        return real(record, **how)
+        return real(entries)
 
     with monkeypatch.context() as patched:
-        patched.setattr(ingest.judging, "judge", buggy)
+        patched.setattr(ingest.store, "told_apart", buggy)
         with pytest.raises(ZeroDivisionError):
             await opened.give(opened.batch([reading(n) for n in range(4)]))
     assert (await position(opened), await opened.rows(PLACES.format("readings"))) == (0, [])

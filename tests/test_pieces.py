@@ -1,7 +1,7 @@
 """A row that the database refuses is set aside alone, and costs none of the others anything."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sinks.readings
 from enrich.registry import Registry
 from enrich.zones import table_zones
 from ingest.batch import Batch
@@ -18,6 +19,7 @@ from ingest.patience import Patience
 from ingest.pieces import store_in_pieces
 from ingest.registry_feed import store_states, topic_state
 from ingest.store import store
+from schemas.judgement import Accepted, Entry
 from schemas.record import Place, Record
 from sinks import copy_format
 from sinks.database import Database
@@ -136,10 +138,15 @@ async def test_a_refused_row_takes_no_part_in_rule_9(opened: Store) -> None:
 
 
 async def test_a_value_that_cannot_be_encoded_is_a_refused_row(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A struct.error comes out of it; its text would tell the value."""
+    """Whatever the packing says of it would tell the value."""
 
-    instant = copy_format._us
-    monkeypatch.setattr(copy_format, "_us", lambda at: 2**63 if at == NOON + timedelta(seconds=1) else instant(at))
+    def packed(entries: list[Entry[Accepted]], sources: Mapping[str, Source]) -> bytes:
+        entries = list(entries)
+        if any(entry.judgement.reading.reading_timestamp == NOON + timedelta(seconds=1) for entry in entries):
+            raise ValueError("4711")
+        return copy_format.packed(entries, sources)
+
+    monkeypatch.setattr(sinks.readings, "packed", packed)
     await opened.give(opened.batch([reading(n) for n in range(3)]))
     assert await opened.rows(PLACES.format("readings")) == [(0, 0), (0, 2)]
     assert await opened.rows("SELECT source_offset, reason::text, detail FROM rejections") == [

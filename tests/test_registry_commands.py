@@ -15,7 +15,8 @@ from enrich.zones import offset_s, table_zones
 from ingest.registry_lookup import patient_as_of
 from schemas.envelope import NotUnderstood
 from schemas.record import Place, Record
-from schemas.states import About, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import About
 from tests.build import patient
 from tests.histories import histories
 from tests.service import readings

@@ -419,7 +419,7 @@ async def test_a_plain_export_of_a_device_decommissioned_today_leaves_the_past_a
     await load_file(file(tmp_path, json.dumps(export).encode()), database=database, settings=settings_)
     registry = await learned(database)
     years_ago, after = datetime(2015, 1, 1, tzinfo=UTC), datetime.now(UTC)
-    assert registry.device(3, at=years_ago)[:3] == (None, False, 456)
+    assert registry.device(3, at=years_ago).said()[:3] == (None, False, 456)
     assert registry.device(3, at=before - timedelta(microseconds=1)).status is None
     assert registry.device(3, at=after).status == "decommissioned"
     assert registry.history_of_patient(456).at(years_ago).time_zone == "America/New_York"
@@ -455,7 +455,7 @@ async def test_backdated_states_count_from_the_moment_they_name(database, settin
     await load_file(file(tmp_path, ndjson(*states)), database=database, settings=settings_)
     registry = await learned(database)
     days = [datetime(2025, 12, 31), datetime(2026, 1, 14, 21), datetime(2026, 1, 14, 22), datetime(2026, 2, 1)]
-    assert [registry.device(1, at=day.replace(tzinfo=UTC))[:3] for day in days] == [
+    assert [registry.device(1, at=day.replace(tzinfo=UTC)).said()[:3] for day in days] == [
         (None, False, None),
         ("withPatient", False, 7),
         ("withPatient", False, 8),

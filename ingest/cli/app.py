@@ -25,6 +25,7 @@ from ingest.cli.signals import stop_on_signals
 from ingest.cli.sources import sources_app
 from ingest.cli.status import print_status
 from ingest.cli.zone import answer_stream, show_zone, write_uszipcode
+from ingest.compiled import compiled
 from ingest.consume import Consumer
 from ingest.law_parameters import adopt_parameters, parameters, standing_parameters
 from ingest.logs import set_up_logs
@@ -74,7 +75,7 @@ def main() -> None:
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"device-readings {version('device-readings')}")
+        typer.echo(f"device-readings {version('device-readings')}, {'compiled' if compiled() else 'not compiled'}")
         typer.echo(f"tzdb {tzdb_version()}")
         typer.echo(f"zip table {table_zones().version}")
         raise typer.Exit

@@ -23,7 +23,7 @@ from ingest.zip_zones import zones_of
 _FAILED: Final = 1
 
 
-def backfill_paths(  # noqa: PLR0917 - the command line names them
+def backfill_paths(
     paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders (all in them), or patterns.")],
     since: Annotated[
         datetime | None, typer.Option(parser=instant, metavar="T", help="Only readings taken at T or later.")

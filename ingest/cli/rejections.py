@@ -51,7 +51,7 @@ def rejections() -> None:
 
 
 @rejections_app.command()
-def export(  # noqa: PLR0917 - the command line names them
+def export(
     reason: Annotated[list[Reason] | None, typer.Option("--reason", help="Only these; may be given again.")] = None,
     source: Annotated[
         str | None,

@@ -12,7 +12,8 @@ from ingest.http.operations import Says
 from ingest.http.world import World
 from ingest.patience import Patience
 from schemas.record import Place, Record
-from schemas.states import About, State, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import About, State
 from sinks.api_keys import Caller
 from sinks.database import Connection
 from sinks.errors import CollisionError

@@ -58,7 +58,7 @@ async def validate_device(world: TheWorld, caller: TheCaller, device_identifier:
 
 
 @router.get("/devices", tags=["devices"], summary="List devices", responses=_OF_A_PATIENT)
-async def list_devices(  # noqa: PLR0917 - by name, out of the query
+async def list_devices(
     world: TheWorld,
     caller: TheCaller,
     page: ThePage,

@@ -39,7 +39,7 @@ def _offer(kind: Kind) -> None:
     async def give(world: TheWorld, caller: TheCaller, body: Body) -> Any:
         return given(**await _give(world, caller, kind, body))
 
-    async def list_readings(  # noqa: PLR0917 - by name, out of the query
+    async def list_readings(
         world: TheWorld,
         caller: TheCaller,
         page: ThePage,

@@ -91,7 +91,7 @@ def patient_body(patient: Patient) -> PatientBody:
     )
 
 
-def _device_body(  # noqa: PLR0917 - the order of `DeviceNow`
+def _device_body(
     device_id: int,
     identifiers: list[dict[str, Any]] | None,
     current_status: str | None,

@@ -7,6 +7,7 @@ import structlog
 
 from enrich.zones import Zones
 from ingest.broker import partitions_of
+from ingest.compiled import compiled
 from ingest.health import BEAT_EVERY_S, Health
 from ingest.http.api_metrics import ApiMetrics
 from ingest.http.app import application
@@ -62,8 +63,9 @@ class Service:
         :raises OperatorError: when a person has to mend something; :raises SettingsError: when the law differs.
         """
         settings = self._settings
-        log.info("starting", version=version("device-readings"), brokers=settings.kafka_bootstrap_servers,
-                 topics=self._topics, database=settings.database_without_password)  # fmt: skip
+        log.info("starting", version=version("device-readings"), compiled=compiled(),
+                 brokers=settings.kafka_bootstrap_servers, topics=self._topics,
+                 database=settings.database_without_password)  # fmt: skip
         try:
             with (
                 probes(self._health, self._metrics, host=settings.http_host, port=settings.http_port) as port,

@@ -25,7 +25,8 @@ from ingest.correct import PAGE, correct
 from ingest.patience import patiently
 from ingest.store import store
 from schemas.record import Place, Record
-from schemas.states import About, State, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import About, State
 from sinks.corrections import pending_corrections
 from sinks.database import Database
 from sinks.ledger import Move, Source, begin_partition, open_source

@@ -8,6 +8,8 @@ from typing import Any
 
 import psutil
 
+from ingest.compiled import compiled
+
 _PACKAGES = ("device-readings", "aiokafka", "asyncpg", "pydantic", "pydantic_core")
 
 
@@ -23,7 +25,7 @@ def machine() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of Python and the packages that count; the servers tell theirs."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "compiled": "yes" if compiled() else "no"}
     for name in _PACKAGES:
         try:
             found[name] = version(name)

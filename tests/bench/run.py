@@ -12,6 +12,7 @@ from typing import Any
 from tests.bench.found import Found, saved
 from tests.bench.machine import machine, versions
 from tests.bench.parts import Parts, parts
+from tests.stale import stale
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def run(name: str, words: str, measure: Measure) -> int:
     )
     options(parser)
     told = parser.parse_args()
+    if (reason := stale()) is not None:
+        parser.error(reason)
     asked = Asked(**{one.name: getattr(told, one.name) for one in fields(Asked)})
     with parts(
         database_url=told.database_url,

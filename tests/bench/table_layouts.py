@@ -24,7 +24,8 @@ from enrich.zones import table_zones
 from schemas.judgement import Accepted, Entry
 from schemas.kinds import Kind
 from schemas.record import Place, Record
-from schemas.states import About, State, understand_state
+from schemas.state_messages import understand_state
+from schemas.states import About, State
 from sinks.database import Database
 from sinks.ledger import Move, Source, move
 from sinks.rows import READING_COLUMNS, reading_row

@@ -19,6 +19,7 @@ from sinks.migrate import migrate
 from tests.apache_kafka import ApacheKafka
 from tests.chaos.run import Outcome, chaos
 from tests.fetched import MissingError
+from tests.stale import stale
 
 MOST_FAULTS_SHOWN = 20
 
@@ -46,6 +47,8 @@ def main() -> int:
     )
     parser.add_argument("--consumers", type=int, default=3, help="how many at a time (default: 3)")
     asked = parser.parse_args()
+    if (reason := stale()) is not None:
+        parser.error(reason)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what we have started, as Ctrl-C does
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that the broker is away is our own doing
     print(f"seed {asked.seed}, {asked.seconds:g} s, {asked.consumers} consumers", flush=True)
