@@ -1,4 +1,4 @@
-"""Readings in the binary format of COPY: compiled, a third of what asyncpg takes to encode them value by value.
+"""Readings in the binary format of COPY: compiled, for two thirds of what asyncpg takes to encode and send them.
 
 Source: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format), and what `recv` of each type reads:
 numbers big-endian, instants in µs since 2000-01-01 UTC, text as UTF-8, an array as its dimensions and members.
