@@ -11,7 +11,7 @@ from typing import Final
 from enrich.law import Law
 from enrich.offsets import offset_s
 from enrich.registry import Registry
-from schemas.envelope import NotUnderstood, understand
+from schemas.envelope import NotUnderstood, understand, understand_line
 from schemas.judgement import Accepted, Entry, Judgement, Rejected
 from schemas.reading import Reading, canonical_envelope
 from schemas.reasons import Reason
@@ -20,25 +20,30 @@ from schemas.record import Record
 _SEVERAL: Final = -1  # ids are greater than 0
 
 
-def judge(record: Record, *, first_seen: datetime, registry: Registry, law: Law) -> Judgement:
+def judge(record: Record, *, first_seen: datetime, registry: Registry, law: Law) -> Entry[Judgement]:
     """What becomes of `record`, by rules 1 to 8. Never raises, whatever the bytes.
 
     :param first_seen: when the record's source was first seen; stands in for an unknown `received_at` in rule 4.
     """
-    # Where it is known when a line of an archive was received, its `receivedAt` told it, or the record that carried it.
-    new_receipt = record.received_at is None and record.place.in_archive
-    understood = understand(record.value, max_bytes=law.max_bytes, max_depth=law.max_depth, new_receipt=new_receipt)
+    understood: Reading | NotUnderstood
+    received_at = record.received_at
+    if received_at is None and record.place.in_archive:
+        understood, received_at = understand_line(record.value, max_bytes=law.max_bytes, max_depth=law.max_depth)
+    else:
+        understood = understand(record.value, max_bytes=law.max_bytes, max_depth=law.max_depth)
+    received_by = received_at or first_seen
+    judgement: Judgement
     if isinstance(understood, NotUnderstood):
-        reason, detail, kind = understood.reason, understood.detail, understood.kind
-        return Rejected(reason, detail, kind, payload=record.value or b"")
-    received_at = record.received_at or first_seen
+        judgement = Rejected(understood.reason, understood.detail, understood.kind, payload=record.value or b"")
     # Nearly every reading was taken before it was received: the future begins after that.
-    if not law.earliest <= understood.reading_timestamp <= received_at and (
-        implausible := _implausible(understood, received_at, law)
+    elif not law.earliest <= understood.reading_timestamp <= received_by and (
+        implausible := _implausible(understood, received_by, law)
     ):
         reason = Reason.TIMESTAMP_IMPLAUSIBLE
-        return Rejected(reason, implausible, understood.kind, understood, payload=record.value or b"")
-    return judge_reading(understood, received_at=record.received_at, registry=registry, law=law)
+        judgement = Rejected(reason, implausible, understood.kind, understood, payload=record.value or b"")
+    else:
+        judgement = judge_reading(understood, received_at=received_at, registry=registry, law=law)
+    return Entry(record.place, received_at, judgement)
 
 
 def judge_again(entry: Entry[Judgement], *, first_seen: datetime, registry: Registry, law: Law) -> Entry[Judgement]:
@@ -52,7 +57,7 @@ def judge_again(entry: Entry[Judgement], *, first_seen: datetime, registry: Regi
         if judgement.reason is Reason.UNSTORABLE:
             return entry
         given = Record(entry.place, received_at, judgement.payload)
-        again = judge(given, first_seen=first_seen, registry=registry, law=law)
+        again = judge(given, first_seen=first_seen, registry=registry, law=law).judgement
     else:
         assert reading is not None
         implausible = _implausible(reading, received_at or first_seen, law)

@@ -6,7 +6,7 @@ once.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final, Literal, NamedTuple
 
 from ingest.content import Content, Given
@@ -37,9 +37,8 @@ class Standing(NamedTuple):
     """The others."""
 
 
-class Numbered(NamedTuple):
-    number: int
-    given: Given
+Numbered = tuple[int, Given]
+"""A record and its number in the archive."""
 
 
 class Piece(NamedTuple):
@@ -94,27 +93,23 @@ def pieces(
     :param given: every record of the file, from the first on.
     :param wanted: leaves some out; what lies between two that are wanted is noted as a gap, to be taken another time.
     """
-    numbered = map(Numbered._make, enumerate(given))
+    numbered, passed = enumerate(given), 0
     for stretch in standing.stretches:
-        expected = stretch.begin
-        for group in _groups(wanted(_inside(numbered, stretch)), most_records, most_bytes):
-            numbers = [expected - 1, *(record.number for record in group)]
-            gaps = [Gap(a + 1, b, FILTERED) for a, b in pairwise(numbers) if b > a + 1]
-            next_offset = numbers[-1] + 1
-            repeated = [record.number for record in group if record.given.stands]
-            move = Move(
-                standing.source, PARTITION, expected, next_offset, gaps, end_of_gap=stretch.end, repeated=repeated
-            )
-            yield Piece([record for record in group if not record.given.stands], move)
+        expected, end = stretch
+        inside = islice(numbered, expected - passed, None if end is None else end - passed)
+        passed = end or 0
+        for group in _groups(wanted(inside), most_records, most_bytes):
+            next_offset = group[-1][0] + 1
+            gaps = _gaps(expected, group) if next_offset - expected > len(group) else []
+            repeated = [number for number, one in group if one.stands]
+            move = Move(standing.source, PARTITION, expected, next_offset, gaps, end_of_gap=end, repeated=repeated)
+            yield Piece([record for record in group if not record[1].stands] if repeated else group, move)
             expected = next_offset
 
 
-def _inside(numbered: Iterator[Numbered], stretch: Stretch) -> Iterator[Numbered]:
-    for record in numbered:
-        if record.number >= stretch.begin:
-            yield record
-        if record.number + 1 == stretch.end:
-            return
+def _gaps(expected: int, group: Iterable[Numbered]) -> list[Gap]:
+    numbers = [expected - 1, *(number for number, _ in group)]
+    return [Gap(a + 1, b, FILTERED) for a, b in pairwise(numbers) if b > a + 1]
 
 
 def _groups(records: Iterable[Numbered], most_records: int, most_bytes: int) -> Iterator[list[Numbered]]:
@@ -122,7 +117,7 @@ def _groups(records: Iterable[Numbered], most_records: int, most_bytes: int) -> 
     size = 0
     for record in records:
         group.append(record)
-        size += len(record.given.value)
+        size += len(record[1].value)
         if len(group) >= most_records or size >= most_bytes:
             yield group
             group, size = [], 0

@@ -45,10 +45,12 @@ class Choice:
     def wanted(self, records: Iterator[Numbered]) -> Iterator[Numbered]:
         """Those that are wanted; the others are neither stored nor set aside, and can be asked for another time."""
         if self._since is None and self._until is None and self.made.left is None:
-            yield from records  # nothing to choose, for a twelfth of the time
-            return
+            return records
+        return self._chosen(records)
+
+    def _chosen(self, records: Iterator[Numbered]) -> Iterator[Numbered]:
         while not self.exhausted and (record := next(records, None)) is not None:
-            if self._outside(record.given.value):
+            if self._outside(record[1].value):
                 self.made = self.made._replace(left_out=self.made.left_out + 1)
                 continue
             self.made = self.made.after(1)

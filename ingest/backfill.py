@@ -24,8 +24,7 @@ from ingest.pieces import store_in_pieces
 from ingest.refused_record import as_given_again
 from ingest.settings import Settings
 from ingest.stop_line import Store
-from schemas.envelope import archived_received_at
-from schemas.record import Place, Record
+from schemas.record import Record, places
 from sinks.errors import HeldOtherwiseError, PositionMovedError
 
 Enter = Callable[[Content], Awaitable[Standing]]
@@ -148,12 +147,10 @@ async def backfill_file(
 
 
 def batch_of(piece: Piece) -> Batch:
-    """The records of an archive, each with the time at which it says that it was received."""
+    """The records of an archive; each tells itself when it was received."""
     source, partition = piece.move.source, piece.move.partition
-    records = [
-        Record(Place(source.name, partition, number), archived_received_at(given.value), given.value)
-        for number, given in piece.records
-    ]
+    stand_at = places(source.name, partition, [number for number, _ in piece.records])
+    records = [Record(place, None, one.value) for place, (_, one) in zip(stand_at, piece.records, strict=True)]
     return Batch(records, [piece.move], {source.name: source})
 
 

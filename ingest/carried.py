@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from ingest.archive import PARTITION
+from schemas.envelope import archived_received_at
 from schemas.record import ARCHIVE, Place, Record
 from schemas.wire import Instant
 from sinks.database import Database
@@ -49,8 +50,8 @@ def headers_of(record: Record) -> list[tuple[str, bytes]]:
         (_ARCHIVE, record.place.source.removeprefix(ARCHIVE).encode()),
         (_RECORD, b"%d" % record.place.offset),
     ]
-    if record.received_at is not None:
-        headers.append((_RECEIVED_AT, record.received_at.isoformat().encode()))
+    if (received_at := archived_received_at(record.value)) is not None:
+        headers.append((_RECEIVED_AT, received_at.isoformat().encode()))
     return headers
 
 

@@ -55,12 +55,12 @@ class Judging:
         return in_doubt
 
     def _judged(self, record: Record) -> Entry[Judgement]:
-        place, received_at = record.place, record.received_at
-        if self._batch.refused is not None:
-            refused = Rejected(Reason.UNSTORABLE, self._batch.refused, payload=record.value or b"")
-            return Entry(place, received_at, refused)
-        seen = self._batch.sources[place.source].first_seen
-        return Entry(place, received_at, judge(record, first_seen=seen, registry=self._registry, law=self._law))
+        first_seen = self._batch.sources[record.place.source].first_seen
+        entry = judge(record, first_seen=first_seen, registry=self._registry, law=self._law)
+        if self._batch.refused is None:
+            return entry
+        refused = Rejected(Reason.UNSTORABLE, self._batch.refused, payload=record.value or b"")
+        return Entry(entry.place, entry.received_at, refused)
 
 
 def touches(changed: Names, judgement: Judgement) -> bool:

@@ -123,7 +123,7 @@ def _judged(line: Line, judges: Judges) -> Judgement | None:
     reason = Reason(line.row["reason"])
     if reason in _BY_BYTES:
         record = Record(line.place, received_at, payload)
-        return judge(record, first_seen=first_seen, registry=judges.registry, law=judges.law)
+        return judge(record, first_seen=first_seen, registry=judges.registry, law=judges.law).judgement
     reading = understand(payload, max_bytes=len(payload), max_depth=judges.law.max_depth)
     if not isinstance(reading, Reading):
         return None

@@ -1,7 +1,10 @@
 """What arrives: bytes, and the place they hold in the ledger for ever."""
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from hashlib import blake2b
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from schemas.value import Value
@@ -21,6 +24,15 @@ class Place(NamedTuple):
     @property
     def in_archive(self) -> bool:
         return self.source.startswith(ARCHIVE)
+
+
+_place: Callable[[tuple[str, int, int]], Place] = partial(tuple.__new__, Place)
+"""A place as quickly as a tuple, which it is; by its own name it takes three times as long."""
+
+
+def places(source: str, partition: int, offsets: Iterable[int]) -> list[Place]:
+    """Places of one partition."""
+    return list(map(_place, zip(repeat(source), repeat(partition), offsets)))
 
 
 class Record(Value):

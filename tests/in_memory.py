@@ -12,7 +12,7 @@ from enrich.as_of import changes
 from enrich.judge import judge
 from enrich.law import Law
 from enrich.rank import ranked_by_key, set_aside
-from schemas.judgement import Entry, told_apart
+from schemas.judgement import told_apart
 from schemas.record import Place, Record
 from schemas.state_messages import understand_state
 from schemas.states import About, State
@@ -52,8 +52,7 @@ def store(
     given, entries = oracle.by_place(records), []
     for record in given:
         raw = Record(Place(*record.place), record.received_at, record.value)
-        judgement = judge(raw, first_seen=first_seen(record.source), registry=known, law=law_)
-        entries.append(Entry(raw.place, raw.received_at, judgement))
+        entries.append(judge(raw, first_seen=first_seen(record.source), registry=known, law=law_))
     accepted, rejected = told_apart(entries)
     for first, *others in ranked_by_key(accepted).values():
         row = reading_row(first, _Numbered())

@@ -38,7 +38,7 @@ from ingest.consume import Consumer
 from ingest.content import Content, UnreadableFileError
 from ingest.object_storage import copied
 from ingest.settings import Settings
-from schemas.envelope import NotUnderstood, archived_received_at, understand
+from schemas.envelope import NotUnderstood, archived_received_at, understand_line
 from schemas.payloads import PAYLOADS
 from schemas.record import Place, Record
 from schemas.state_messages import understand_state
@@ -409,8 +409,7 @@ def test_any_bytes_are_records_or_an_unreadable_file(content, beginning):
         except UnreadableFileError:
             return
     for value in values:
-        archived_received_at(value)
-        understand(value, max_bytes=LAW.max_bytes, max_depth=LAW.max_depth, new_receipt=True)
+        understand_line(value, max_bytes=LAW.max_bytes, max_depth=LAW.max_depth)
 
 
 async def test_a_bad_receipt_is_invalid_and_the_field_is_named(clinic, tmp_path):

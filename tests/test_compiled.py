@@ -24,7 +24,7 @@ value = b'{"type":"reading.weight","payload":{"readingTimestamp":"2026-03-08T07:
 known = registry.Registry(table_zones())
 known.begin(version=1)
 given = Record(Place("kafka:readings.raw", 0, 0), datetime(2026, 3, 9, tzinfo=UTC), value)
-accepted = judge.judge(given, first_seen=datetime(2026, 3, 9, tzinfo=UTC), registry=known, law=Law())
+accepted = judge.judge(given, first_seen=datetime(2026, 3, 9, tzinfo=UTC), registry=known, law=Law()).judgement
 print(compiled(), {module.__file__.endswith(".so") for module in (judge, offsets, registry, copy_format)}, accepted.key)
 """
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -80,28 +81,42 @@ ODD = [
 ]
 
 
-def told(value: bytes, *, new_receipt: bool = False) -> tuple[Reading | NotUnderstood, Reading | NotUnderstood]:
+LIMITS = {"max_bytes": 10_000, "max_depth": 32}
+
+
+def told(value: bytes) -> tuple[Reading | NotUnderstood, Reading | NotUnderstood]:
     """By the way that is usual, and step by step."""
-    law = {"max_bytes": 10_000, "max_depth": 32}
-    return (
-        read.understand(value, **law, new_receipt=new_receipt),
-        read._step_by_step(value, **law, new_receipt=new_receipt),
-    )
+    return read.understand(value, **LIMITS), read._step_by_step(value, **LIMITS)
 
 
-@pytest.mark.parametrize("new_receipt", [False, True])
+def told_of_line(
+    line: bytes,
+) -> tuple[tuple[Reading | NotUnderstood, datetime | None], tuple[Reading | NotUnderstood, datetime | None]]:
+    """The same of a line of an archive, with when it was received."""
+    received_at = archived_received_at(line)
+    in_steps = read._step_by_step(line, **LIMITS, receipt_wanted=received_at is None)
+    return read.understand_line(line, **LIMITS), (in_steps, received_at)
+
+
+@pytest.mark.parametrize("tell", [told, told_of_line])
 @pytest.mark.parametrize("value", [*ODD, *(envelope(readingTimestamp=written) for written in WRITTEN)])
-def test_in_one_go_as_step_by_step(value: bytes, *, new_receipt: bool) -> None:
-    at_once, in_steps = told(value, new_receipt=new_receipt)
+def test_in_one_go_as_step_by_step(value: bytes, tell: Callable[[bytes], tuple[object, object]]) -> None:
+    at_once, in_steps = tell(value)
+    assert at_once == in_steps
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("written", [WRITTEN[0], "no time"])
+def test_a_receipt_beside_what_is_odd(odd: bytes, written: str) -> None:
+    at_once, in_steps = told_of_line(b'{"receivedAt":' + json.dumps(written).encode() + b"," + odd[1:])
     assert at_once == in_steps
 
 
 @pytest.mark.parametrize("written", [*WRITTEN, None, 5])
 def test_a_receipt_in_one_go_as_step_by_step(written: object) -> None:
     line = envelope()[:-1] + b',"receivedAt":' + json.dumps(written).encode() + b"}"
-    at_once, in_steps = told(line, new_receipt=True)
-    assert at_once == in_steps
-    received = archived_received_at(line)
+    at_once, (in_steps, received) = told_of_line(line)
+    assert at_once == (in_steps, received)
     # A name that is spelt by an escape is found step by step.
     assert received == archived_received_at(line.replace(b"receivedAt", b"received\\u0041t"))
     assert received is None or (isinstance(received, datetime) and received.tzinfo is not None)
@@ -143,6 +158,8 @@ def test_what_is_taken_for_plainly_written_is_rfc_3339(written: str, at: int, le
 def test_what_is_usual_is_read_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else all of these compare one way with itself."""
     monkeypatch.setattr(read, "parse_object", lambda *_, **__: pytest.fail("step by step"))
-    assert isinstance(read.understand(envelope(), max_bytes=10_000, max_depth=32), Reading)
-    assert isinstance(read.understand(envelope()[:-1] + b',"receivedAt":"%s"}' % TAKEN.encode(), max_bytes=10_000,
-                                      max_depth=32, new_receipt=True), Reading)  # fmt: skip
+    monkeypatch.setattr(read, "archived_received_at", lambda *_: pytest.fail("read twice"))
+    assert isinstance(read.understand(envelope(), **LIMITS), Reading)
+    understood, received_at = read.understand_line(envelope()[:-1] + b',"receivedAt":"%s"}' % TAKEN.encode(), **LIMITS)
+    assert isinstance(understood, Reading)
+    assert received_at == datetime.fromisoformat(TAKEN)

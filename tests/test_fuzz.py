@@ -357,7 +357,7 @@ KNOWN = registry(*KNOWN_DEVICES, *KNOWN_PATIENTS)
 
 
 def judged(value: bytes | None, received: datetime | None = NOON, known: Registry = KNOWN) -> Judgement:
-    return judge(record(value, received=received), first_seen=NOON, registry=known, law=LAW)
+    return judge(record(value, received=received), first_seen=NOON, registry=known, law=LAW).judgement
 
 
 COURT = oracle.Court(
@@ -714,7 +714,7 @@ async def holds(pipeline: Pipeline, given_records: Sequence[Record]) -> None:
     known = await learned(pipeline.database)  # the pipeline's own has forgotten whoever was told of since
     for one in given_records:
         assert (one.place in stored) != (one.place in set_aside)
-        judgement = judge(one, first_seen=NOON, registry=known, law=LAW)
+        judgement = judge(one, first_seen=NOON, registry=known, law=LAW).judgement
         if one.place in stored:
             assert stored[one.place].judgement == judgement
             assert stored[one.place].received_at == one.received_at

@@ -23,7 +23,7 @@ KNOWN = registry(device(1))
 
 
 def judged(value: bytes | None, known: Registry = KNOWN, *, received: Any = NOON, law: Law = LAW) -> Judgement:
-    return judge(record(value, received=received), first_seen=NOON, registry=known, law=law)
+    return judge(record(value, received=received), first_seen=NOON, registry=known, law=law).judgement
 
 
 def refused(value: bytes | None, known: Registry = KNOWN, **how: Any) -> Rejected:
@@ -554,9 +554,18 @@ def test_of_unknown_receipt_its_own_moment_is_asked_of_the_device_whenever_it_is
     """Not the first sight of its source, by when the device was blocked."""
     known = registry(device(1), device(1, currentStatus="decommissioned", told=NOON + timedelta(hours=2), offset=1))
     after, value = NOON + timedelta(hours=3), envelope(taken=NOON + timedelta(hours=1))
-    before = judge(record(value, received=None), first_seen=NOON, registry=known, law=law)
+    before = judged(value, known, received=None, law=law)
     entry = Entry(Place("archive:zz", 0, 0), None, before)
     assert isinstance(judge_again(entry, first_seen=after, registry=known, law=LAW).judgement, Accepted)
+
+
+def test_a_line_of_an_archive_tells_itself_when_it_was_received_and_a_record_of_a_topic_does_not() -> None:
+    told, otherwise = b'{"receivedAt": "2026-07-01T13:00:00+01:00", ', b'{"received\\u0041t": "2026-07-01T12:00:00Z", '
+    for beginning in (told, otherwise):
+        for value in (envelope()[1:], b'"type": "reading.heartRate"}', b'"type": 5}'):
+            for source, received_at in (("archive:zz", NOON), ("kafka:readings.raw", None)):
+                line = record(beginning + value, received=None, source=source)
+                assert judge(line, first_seen=NOON, registry=KNOWN, law=LAW).received_at == received_at
 
 
 def test_the_canonical_form_says_utc_canonical_units_and_nothing_that_was_not_said() -> None:

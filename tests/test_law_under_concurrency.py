@@ -387,7 +387,7 @@ async def unlike(
                 first_seen=seen(place[0]),
                 registry=Registry(table_zones()),
                 law=law,
-            )
+            ).judgement
             detail = fresh.detail if isinstance(fresh, Rejected) else None
             if row["detail"] != detail:
                 lines.append(f"detail of {place}: {row['detail']!r} should be {detail!r}")

@@ -379,7 +379,8 @@ async def test_live_readings_come_before_those_of_archives(world, tmp_path):
 
 @given(st.integers(0, 10**18 - 1), st.none() | st.datetimes().map(lambda at: at.replace(tzinfo=NOON.tzinfo)))
 def test_headers_say_what_they_were_made_of(number, received_at):
-    record = Record(Place(f"archive:{HASH}", 0, number), received_at, b"")
+    line = {} if received_at is None else {"receivedAt": received_at.isoformat()}
+    record = Record(Place(f"archive:{HASH}", 0, number), None, json.dumps(line).encode())
     assert address_of(headers_of(record)) == (record.place, received_at)
 
 

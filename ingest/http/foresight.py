@@ -37,7 +37,8 @@ async def foreseen(asking: Asking, reading: Reading, value: bytes) -> Judgement:
     states += await states_of(asking.connection, About.PATIENT, *(one for one in patients if one is not None))
     registry = Registry(asking.zones)
     registry.learn(states, owned, version=0)
-    judgement = judge(Record(_PLACE, asking.at, value), first_seen=asking.at, registry=registry, law=asking.law)
+    record = Record(_PLACE, asking.at, value)
+    judgement = judge(record, first_seen=asking.at, registry=registry, law=asking.law).judgement
     return await _beside_what_stands(asking, judgement) if isinstance(judgement, Accepted) else judgement
 
 

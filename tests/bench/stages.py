@@ -23,7 +23,7 @@ from ingest.garbage import keep_what_is_here
 from ingest.newest import Newest
 from ingest.store import store
 from schemas.envelope import understand
-from schemas.judgement import Accepted, Entry
+from schemas.judgement import Accepted, Entry, Judgement, told_apart
 from schemas.record import Place, Record
 from sinks.database import Database
 from sinks.ledger import Move, Source, begin_partition, open_source
@@ -115,14 +115,7 @@ async def _one(parts: Parts, fleet: Fleet, messages: Sequence[Message], records:
             timed("judged", lambda batch: [_judged(record, source, registry) for record in batch], batches)
 
             sources = {SOURCE: source}
-            entries = [
-                [
-                    Entry(record.place, record.received_at, judgement)
-                    for record in batch
-                    if isinstance(judgement := _judged(record, source, registry), Accepted)
-                ]
-                for batch in batches
-            ]
+            entries = [told_apart([_judged(record, source, registry) for record in batch])[0] for batch in batches]
 
             async def encode(batch: Sequence[Entry[Accepted]]) -> None:
                 async with database.transaction() as connection:
@@ -185,7 +178,7 @@ def _understood(record: Record) -> object:
     return understand(record.value, max_bytes=LAW.max_bytes, max_depth=LAW.max_depth)
 
 
-def _judged(record: Record, source: Source, registry: Registry) -> object:
+def _judged(record: Record, source: Source, registry: Registry) -> Entry[Judgement]:
     return judge(record, first_seen=source.first_seen, registry=registry, law=LAW)
 
 

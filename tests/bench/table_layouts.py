@@ -21,7 +21,7 @@ from enrich.judge import judge
 from enrich.law import Law
 from enrich.registry import Registry
 from enrich.zones import table_zones
-from schemas.judgement import Accepted, Entry
+from schemas.judgement import Accepted
 from schemas.kinds import Kind
 from schemas.record import Place, Record
 from schemas.state_messages import understand_state
@@ -99,10 +99,10 @@ def rows_of(count: int, devices: int) -> list[Stored]:
         partition = int(message.key) % PARTITIONS
         record = _record(message, SOURCE, partition, offsets[partition])
         offsets[partition] += 1
-        judgement = judge(record, first_seen=first_seen, registry=registry, law=law)
-        if isinstance(judgement, Accepted) and judgement.key not in keys:
-            keys.add(judgement.key)
-            rows.append(reading_row(Entry(record.place, record.received_at, judgement), SOURCES))
+        entry = judge(record, first_seen=first_seen, registry=registry, law=law)
+        if isinstance(entry.judgement, Accepted) and entry.judgement.key not in keys:
+            keys.add(entry.judgement.key)
+            rows.append(reading_row(entry, SOURCES))
     return rows
 
 
