@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from ingest.archive import PARTITION
-from schemas.envelope import archived_received_at
+from schemas.envelope import receipt_of
 from schemas.record import ARCHIVE, Place, Record
 from schemas.wire import Instant
 from sinks.database import Database
@@ -50,7 +50,7 @@ def headers_of(record: Record) -> list[tuple[str, bytes]]:
         (_ARCHIVE, record.place.source.removeprefix(ARCHIVE).encode()),
         (_RECORD, b"%d" % record.place.offset),
     ]
-    if (received_at := archived_received_at(record.value)) is not None:
+    if (received_at := receipt_of(record)) is not None:
         headers.append((_RECEIVED_AT, received_at.isoformat().encode()))
     return headers
 

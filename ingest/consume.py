@@ -21,6 +21,7 @@ from ingest.follow import follow
 from ingest.garbage import keep_what_is_here
 from ingest.health import BEAT_EVERY_S, Health
 from ingest.http.probes import probes
+from ingest.judging import Ahead
 from ingest.kafka import KafkaSource
 from ingest.law_parameters import check_parameters, parameters
 from ingest.learn import begin
@@ -159,9 +160,12 @@ class Consumer:
         await self._follow("registry", self._registry_source, store_batch)
 
     async def _follow_live(self, *, wait: bool, accept_bad_input: bool) -> None:
-        store_batch = self._storing("readings", self._database, accept_bad_input=accept_bad_input)
+        ahead = Ahead(self._registry, self._law)
+        store_batch = self._storing("readings", self._database, accept_bad_input=accept_bad_input, ahead=ahead)
         stand_still = self._standing_still("stopped", wait=wait)
-        await self._follow("readings", self._readings_source, store_batch, self._wait_for_registry, stand_still)
+        await self._follow(
+            "readings", self._readings_source, store_batch, self._wait_for_registry, stand_still, ahead.judge
+        )
 
     async def _follow_backfill(self, source: KafkaSource, *, wait: bool, accept_bad_input: bool) -> None:
         """The backfill topic, beside the live readings: by the same function, and after them."""
@@ -180,12 +184,14 @@ class Consumer:
 
         await self._follow("backfill", source, store_after_live, registry_waited_for, stand_still)
 
-    def _storing(self, holds: str, database: Database, *, accept_bad_input: bool) -> Callable[[Batch], Awaitable[None]]:
+    def _storing(
+        self, holds: str, database: Database, *, accept_bad_input: bool, ahead: Ahead | None = None
+    ) -> Callable[[Batch], Awaitable[None]]:
         """What stores a batch of readings, looks whether the line has to stop, and counts."""
         window = 0 if accept_bad_input else self._settings.stop_line_window
         line, newest = StopLine(window, self._settings.stop_line_share), Newest()
         judge_and_store = under(
-            line, partial(store, database=database, registry=self._registry, law=self._law, newest=newest)
+            line, partial(store, database=database, registry=self._registry, law=self._law, newest=newest, ahead=ahead)
         )
         stopped = "stopped" if holds == "readings" else f"{holds}: stopped"
 
@@ -219,6 +225,7 @@ class Consumer:
         store_batch: Callable[[Batch], Awaitable[None]],
         first: Callable[[], Awaitable[None]] | None = None,
         stand_still: Callable[[StopLineError], None] = lambda _: None,
+        prepare: Callable[[Batch], Awaitable[None]] | None = None,
     ) -> None:
         patiently = self._patience(what)
         try:
@@ -226,7 +233,14 @@ class Consumer:
             if first is not None:
                 await before(self._stop, first)
             self._health.clear(f"{what}: start")
-            await follow(source, store_batch, stop=self._stop, patiently=patiently, stand_still=stand_still)
+            await follow(
+                source,
+                store_batch,
+                stop=self._stop,
+                patiently=patiently,
+                stand_still=stand_still,
+                prepare=prepare,
+            )
         finally:
             await source.stop()
 

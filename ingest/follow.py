@@ -1,8 +1,8 @@
 """The loop of every source: take a batch, store it with the position, take the next."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, Self
 
 import structlog
 
@@ -11,7 +11,7 @@ from ingest.kafka import KafkaSource
 from ingest.patience import Patience, before
 from ingest.pieces import store_in_pieces
 from ingest.stop_line import StopLineError
-from sinks.errors import PositionMovedError
+from sinks.errors import PositionMovedError, SinkError
 
 log = structlog.get_logger(__name__)
 
@@ -25,24 +25,74 @@ async def follow(
     stop: asyncio.Event,
     patiently: Patience,
     stand_still: Callable[[StopLineError], None],
+    prepare: Callable[[Batch], Awaitable[None]] | None = None,
 ) -> None:
     """Take and store until `stop`; the batch in hand is finished then.
 
+    The next one is taken and prepared meanwhile: while the database stores, this process has nothing else to do.
+
     :param stand_still: is told, once a minute, that a bad deployment stops the line; it raises where nobody is to wait.
+    :param prepare: does with a batch what can be done before it is its turn, in steps.
     """
-    while not stop.is_set():
-        batch = await before(stop, lambda: patiently(source.take))
-        if batch is None:
-            continue  # nothing came, or it is time to stop
+
+    async def next_one() -> Batch | None:
         try:
-            await store_in_pieces(batch, store_batch, patiently=patiently)
-        except PositionMovedError:
-            # Another owner was first, or our own last commit was unknown and held: the database tells where to go on.
-            log.info("position moved; starting again from the database's")
-            source.reposition()
-        except StopLineError as error:
-            stand_still(error)
-            await before(stop, lambda: asyncio.sleep(_LOOK_AGAIN_EVERY_S))
-            source.reposition()
-        else:
-            source.stored(batch)
+            batch = await source.take(ahead=True)
+        except SinkError:
+            return None  # whoever has the patience asks again, and is told the same
+        if batch is not None and prepare is not None:
+            await prepare(batch)
+        return batch
+
+    async with _Meanwhile(lambda: before(stop, next_one)) as meanwhile:
+        while not stop.is_set():
+            batch = await meanwhile.done() or await before(stop, lambda: patiently(source.take))
+            if batch is None:
+                continue  # nothing came, or it is time to stop
+            meanwhile.begin()
+            try:
+                await store_in_pieces(batch, store_batch, patiently=patiently)
+            except PositionMovedError:
+                # Another owner was first, or our own last commit held, though that was unknown: the database tells.
+                log.info("position moved; starting again from the database's")
+                await meanwhile.drop()
+                source.reposition()
+            except StopLineError as error:
+                stand_still(error)
+                await meanwhile.drop()
+                await before(stop, lambda: asyncio.sleep(_LOOK_AGAIN_EVERY_S))
+                source.reposition()
+            else:
+                source.stored(batch)
+
+
+class _Meanwhile:
+    """What is done beside, by a task of its own that ends with us."""
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, Batch | None]]) -> None:
+        self._work = work
+        self._task: asyncio.Task[Batch | None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.drop()
+
+    def begin(self) -> None:
+        self._task = asyncio.create_task(self._work())
+
+    async def done(self) -> Batch | None:
+        """What it came to; None where nothing was begun."""
+        if self._task is None:
+            return None
+        batch = await self._task
+        self._task = None
+        return batch
+
+    async def drop(self) -> None:
+        """Let it be undone."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

@@ -1,66 +1,108 @@
 """A batch judged: first by what the process knows by itself, then by all that there is to know."""
 
-from collections.abc import Iterable
+import asyncio
+from typing import Final
 
 from enrich.judge import judge
 from enrich.law import Law
-from enrich.registry import Registry
+from enrich.registry import NOTHING_LEARNT, Registry
 from ingest.batch import Batch
 from ingest.learn import hold, learn
+from schemas.envelope import receipt_of
 from schemas.judgement import Entry, Judgement, Rejected
 from schemas.reasons import Reason
-from schemas.record import Record
-from schemas.states import Names
+from schemas.states import NOBODY, Names
 from sinks.database import Connection
+
+_AT_ONCE: Final = 50
+"""Records: some 0.4 ms, by which the database may have to wait for us at each step of a transaction."""
 
 
 class Judging:
     """The lines that the records of a batch become, in their order, by rules 1 to 8."""
 
     def __init__(self, batch: Batch, registry: Registry, law: Law) -> None:
-        self._batch, self._registry, self._law = batch, registry, law
+        self.batch: Final = batch
+        self._registry, self._law = registry, law
         self._by_version = registry.version  # it may learn, for another task, before our transaction begins
-        self._lines: dict[int, Entry[Judgement]] = {}
-        self._in_doubt = self._judge(range(len(batch.records)))
-        self._wanted = registry.take_wanted()
+        self._entries: list[Entry[Judgement]] = []
+        self._in_doubt = set[int]()
+        self._wanted = NOBODY
+
+    async def begin(self, at_once: int) -> None:
+        """Judge all by what is known, so many at once: others have their turn between."""
+        while len(self._entries) < len(self.batch.records):
+            self._judge_more(at_once)
+            await asyncio.sleep(0)
 
     @property
     def entries(self) -> list[Entry[Judgement]]:
         """What is known of them; until they are settled only rules 1 to 4, which ask no registry, are sure."""
-        return list(self._lines.values())
+        self._judge_more(len(self.batch.records))
+        return self._entries
 
     async def settled(self, connection: Connection) -> list[Entry[Judgement]]:
         """What they are by all that is told until now; the registry keeps still until the transaction ends.
 
         :raises OperatorError: when the law has changed since they were judged first.
         """
-        changed = await hold(connection, self._registry, since=self._by_version)
-        in_doubt = self._in_doubt
+        entries, registry = self.entries, self._registry
+        changed = await hold(connection, registry, since=self._by_version)
         if any(changed):
-            in_doubt |= {number for number, entry in self._lines.items() if touches(changed, entry.judgement)}
-        while in_doubt:
-            await learn(connection, self._registry, self._wanted)
-            in_doubt = self._judge(sorted(in_doubt))
-            self._wanted = self._registry.take_wanted()
-        return self.entries
+            self._in_doubt |= {number for number, entry in enumerate(entries) if touches(changed, entry.judgement)}
+        while self._in_doubt:
+            await learn(connection, registry, self._wanted)
+            again, self._in_doubt = sorted(self._in_doubt), set()
+            for number in again:
+                entries[number] = self._judged(number)
+            self._wanted = registry.take_wanted()
+        return entries
 
-    def _judge(self, numbers: Iterable[int]) -> set[int]:
-        """Judge these records by what is known; those that name somebody of whom the registry has not learnt yet."""
-        records, registry, in_doubt = self._batch.records, self._registry, set[int]()
-        for number in numbers:
-            missed = registry.missed
-            self._lines[number] = self._judged(records[number])
-            if registry.missed != missed:
-                in_doubt.add(number)
-        return in_doubt
+    def _judge_more(self, most: int) -> None:
+        """Judge so many more of them at most by what is known."""
+        entries = self._entries
+        begin = len(entries)
+        for number in range(begin, min(begin + most, len(self.batch.records))):
+            entries.append(self._judged(number))
+        self._wanted = self._wanted.union(self._registry.take_wanted())
 
-    def _judged(self, record: Record) -> Entry[Judgement]:
-        first_seen = self._batch.sources[record.place.source].first_seen
-        entry = judge(record, first_seen=first_seen, registry=self._registry, law=self._law)
-        if self._batch.refused is None:
-            return entry
-        refused = Rejected(Reason.UNSTORABLE, self._batch.refused, payload=record.value or b"")
-        return Entry(entry.place, entry.received_at, refused)
+    def _judged(self, number: int) -> Entry[Judgement]:
+        """By what is known; in doubt, if it names somebody of whom the registry has not learnt yet."""
+        batch, registry, record = self.batch, self._registry, self.batch.records[number]
+        if batch.refused is not None:  # what the database refuses may be to look up whom it names
+            refused = Rejected(Reason.UNSTORABLE, batch.refused, payload=record.value or b"")
+            return Entry(record.place, receipt_of(record), refused)
+        missed = registry.missed
+        first_seen = batch.sources[record.place.source].first_seen
+        entry = judge(record, first_seen=first_seen, registry=registry, law=self._law)
+        if registry.missed != missed:
+            self._in_doubt.add(number)
+        return entry
+
+
+class Ahead:
+    """The batch that comes next, judged by what is known while the one before it is stored.
+
+    :param at_once: so many records without a pause.
+    """
+
+    def __init__(self, registry: Registry, law: Law, *, at_once: int = _AT_ONCE) -> None:
+        self._registry, self._law, self._at_once = registry, law, at_once
+        self._judging: Judging | None = None
+
+    async def judge(self, batch: Batch) -> None:
+        if self._registry.version == NOTHING_LEARNT:
+            return  # a part of it would be judged at no version, and the rest at the first
+        self._judging = judging = Judging(batch, self._registry, self._law)
+        await judging.begin(self._at_once)
+
+    def taken(self, batch: Batch) -> Judging | None:
+        """What was begun of this batch, once: when it is stored again it is judged anew."""
+        judging = self._judging
+        if judging is None or judging.batch is not batch:
+            return None
+        self._judging = None
+        return judging
 
 
 def touches(changed: Names, judgement: Judgement) -> bool:

@@ -152,15 +152,19 @@ class KafkaSource:
         self.lag.forget()
         self._group_offsets.forget()
 
-    async def take(self) -> Batch | None:
+    async def take(self, *, ahead: bool = False) -> Batch | None:
         """The next batch: when it is full by count or bytes, or has become old; None when nothing comes for a while.
 
+        :param ahead: another batch is being stored, over the connection that we would ask the database by: None, too,
+            where it would have to be asked. What was taken by then comes the next time.
         :raises AwayError: when the database or the broker is away; calling again goes on.
         :raises OperatorError: when a topic is gone or made anew, or a position lies beyond its log's end.
         """
         self._group_offsets.tell_now_and_then(self._consumer)
         until = time.monotonic() + _NOTHING_FOR_S
         while not self._pending.ready(self._settings):
+            if ahead and self._has_to_ask:
+                return None
             if self._pending.began is None and time.monotonic() > until:
                 return None  # whoever waited for us sees that the world is there
             if (now := self._assignments) != self._assignments_looked_at:
@@ -189,6 +193,17 @@ class KafkaSource:
         self.lag.hand_out(self._pending)
         self._pending = Pending(self._sources, self._archives)
         return batch
+
+    @property
+    def _has_to_ask(self) -> bool:
+        """Whether what comes next is known only after the database, or the broker, has been asked for more."""
+        return (
+            self._archives is not None
+            or self._assignments != self._assignments_looked_at
+            or bool(self._unproven)
+            or not self._next
+            or any(tp not in self._next for tp in self._consumer.assignment())
+        )
 
     def stored(self, batch: Batch) -> None:
         """The batch was stored with its position: the lag and the group's offsets may say so."""

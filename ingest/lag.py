@@ -19,14 +19,18 @@ class PartitionLag(NamedTuple):
     """How long ago the broker received the oldest record that is taken and not stored; 0 when there is none."""
 
 
+class _InHand(NamedTuple):
+    oldest: Mapping[TopicPartition, datetime | None]
+    taken_at: float | None
+
+
 class Lag:
     """What is known of the partitions that are ours now. Changed by the loop only, each time in one assignment."""
 
     def __init__(self) -> None:
         self._stored: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
-        self._oldest: dict[TopicPartition, datetime | None] = {}
-        self._taken_at: float | None = None
+        self._in_hand: tuple[_InHand, ...] = ()
 
     def begin(self, tp: TopicPartition, position: int) -> None:
         """A partition is ours, from `position` on."""
@@ -38,25 +42,25 @@ class Lag:
 
     def drop(self) -> None:
         """What was handed out is not ours to store."""
-        self._oldest, self._taken_at = {}, None
+        self._in_hand = ()
 
     def see_end(self, tp: TopicPartition, end: int | None) -> None:
         if end is not None:
             self._ends[tp] = end
 
     def hand_out(self, pending: Pending) -> None:
-        """What was pending is to be stored now."""
-        self._oldest, self._taken_at = pending.oldest, pending.began
+        """What was pending is to be stored, after what was handed out before it."""
+        self._in_hand = (*self._in_hand, _InHand(pending.oldest, pending.began))
 
     def store(self, positions: Mapping[TopicPartition, int]) -> None:
-        """What was handed out is stored, up to these positions."""
+        """What was handed out first is stored, up to these positions."""
         self._stored.update({tp: at for tp, at in positions.items() if tp in self._stored})
-        self.drop()
+        self._in_hand = self._in_hand[1:]
 
     @property
     def partitions(self) -> list[PartitionLag]:
-        now, oldest = datetime.now(UTC), self._oldest
-        found = []
+        now, found = datetime.now(UTC), []
+        oldest = {tp: since for batch in reversed(self._in_hand) for tp, since in batch.oldest.items()}
         for tp, stored in list(self._stored.items()):
             end, since = self._ends.get(tp), oldest.get(tp)
             records = None if end is None else max(0, end - stored)
@@ -67,5 +71,6 @@ class Lag:
     @property
     def oldest_unwritten_s(self) -> float:
         """How long the oldest record in hand has been waiting to be stored, by our own clock."""
-        taken_at = self._taken_at
+        in_hand = self._in_hand
+        taken_at = in_hand[0].taken_at if in_hand else None
         return 0.0 if taken_at is None else time.monotonic() - taken_at

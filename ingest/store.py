@@ -9,8 +9,8 @@ from enrich.law import Law
 from enrich.rank import rank, ranked_by_key, reason_beside, set_aside
 from enrich.registry import Registry
 from ingest.batch import Batch
-from ingest.change import Change, fates
-from ingest.judging import Judging
+from ingest.change import READING, Change, fates
+from ingest.judging import Ahead, Judging
 from ingest.learn import asked
 from ingest.newest import Newest
 from schemas.envelope import understand
@@ -41,16 +41,18 @@ async def store(
     registry: Registry,
     law: Law,
     newest: Newest | None = None,
+    ahead: Ahead | None = None,
     look: Callable[[Sequence[Entry[Judgement]]], None] = lambda _: None,
 ) -> Change:
     """Judge every record and store what becomes of it, together with the position; what that did to the ledger.
 
     :param newest: tells which readings need not be looked for before they are stored; None is none of them.
+    :param ahead: may have judged the batch while the one before it was stored.
     :param look: is shown what the records are by rules 1 to 4 before anything is stored, and may raise.
     :raises PositionMovedError: when the batch is no longer ours to store; :raises SinkError: as `sinks.errors` tells.
         In each case nothing is stored.
     """
-    judging = Judging(batch, registry, law)
+    judging = (ahead and ahead.taken(batch)) or Judging(batch, registry, law)
     look(judging.entries)
     newest = newest or Newest()
     try:
@@ -73,7 +75,8 @@ async def store(
     except CollisionError:
         newest.collided()
         raise
-    return Change(fates([*winners, *rejected, *ranked.others]) + ranked.now, fates(ranked.given_way) + ranked.was)
+    set_aside = fates([*rejected, *ranked.others])
+    return Change(Counter({READING: len(winners)}) + set_aside + ranked.now, fates(ranked.given_way) + ranked.was)
 
 
 class Ranked(NamedTuple):

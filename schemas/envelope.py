@@ -11,6 +11,7 @@ from schemas.payloads import PAYLOADS
 from schemas.plain import is_peculiar
 from schemas.reading import Reading
 from schemas.reasons import Reason
+from schemas.record import Record
 from schemas.value import Value
 from schemas.wire import Instant, MalformedError, broken_rules, parse_object
 
@@ -116,6 +117,13 @@ def archived_received_at(value: bytes | None) -> datetime | None:
         return envelope.get("receivedAt")
     except (MalformedError, ValidationError):
         return None
+
+
+def receipt_of(record: Record) -> datetime | None:
+    """When a record was received, as far as it is known: a line of an archive tells it itself."""
+    if record.received_at is None and record.place.in_archive:
+        return archived_received_at(record.value)
+    return record.received_at
 
 
 def _received_at(envelope: dict[str, Any]) -> datetime | None:

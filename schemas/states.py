@@ -25,6 +25,11 @@ class Names(NamedTuple):
     devices: frozenset[int] = frozenset()
     patients: frozenset[int] = frozenset()
 
+    def union(self, others: "Names") -> "Names":
+        return Names(
+            self.identifiers | others.identifiers, self.devices | others.devices, self.patients | others.patients
+        )
+
 
 NOBODY: Final = Names()
 

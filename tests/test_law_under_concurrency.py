@@ -31,6 +31,7 @@ from enrich.registry import Registry
 from enrich.zones import table_zones
 from ingest.batch import Batch
 from ingest.correct import correct
+from ingest.judging import Ahead
 from ingest.learn import begin, hold
 from ingest.newest import Newest
 from ingest.registry_feed import store_states
@@ -216,6 +217,7 @@ class Replica:
         self.calm = Database(world.url, timeout_s=30)
         self.believed: dict[Key, int] = {}
         self.newest = Newest()
+        self.ahead = Ahead(self.registry, LAW, at_once=1)
 
     async def write(self) -> None:
         world, dice = self.world, self.world.dice
@@ -238,8 +240,13 @@ class Replica:
         world = self.world
 
         async def once() -> None:
-            await store(batch, database=self.database, registry=self.registry, law=LAW, newest=self.newest)
+            await store(
+                batch, database=self.database, registry=self.registry, law=LAW, newest=self.newest, ahead=self.ahead
+            )
 
+        if world.dice.random() < 0.5:
+            await self.ahead.judge(batch)
+            await asyncio.sleep(world.dice.random() * world.dice.choice((0, 0.02)))
         while (ended := await broken_off(world, once)) == "collision":
             await asyncio.sleep(world.dice.random() * 0.005)
         keys = [(move.source.name, move.partition) for move in batch.moves]

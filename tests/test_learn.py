@@ -14,6 +14,7 @@ from enrich.registry import Registry
 from enrich.zones import table_zones
 from ingest.backfill_run import settle
 from ingest.batch import Batch
+from ingest.judging import Ahead
 from ingest.law_parameters import adopt_parameters, parameters
 from ingest.learn import asked, begin, hold, learn
 from ingest.patience import Patience
@@ -187,6 +188,34 @@ async def test_one_name_that_cannot_be_looked_up_is_one_record_s_trouble(
     assert await clinic.became(*(record.place for record in records)) == [
         unknown, stored, "unstorable", unknown, stored, unknown
     ]  # fmt: skip
+
+
+async def test_what_is_judged_ahead_is_settled_by_what_is_told_meanwhile(clinic: Clinic) -> None:
+    """And by what another batch has learnt between: who is learnt for one is asked for by all."""
+    for device_id in (1, 2, 3):
+        await clinic.device(device_id, since=NOON)
+    await settled(clinic, Names(devices=frozenset({1, 2})))
+    await clinic.place(SOURCE, 0, "readings")
+    batches = [
+        Batch([Record(Place(SOURCE, 0, n), LATER, envelope(deviceId=who)) for n, who in enumerate(device_ids)], [],
+              clinic.sources)
+        for device_ids in ((1, 2, 9), (3, 1, 2, 9))
+    ]  # fmt: skip
+    aheads = [Ahead(clinic.registry, LAW, at_once=1) for _ in batches]
+    await asyncio.gather(*(ahead.judge(batch) for ahead, batch in zip(aheads, batches, strict=True)))
+    await clinic.device(2, since=NOON, currentStatus="decommissioned")
+    fates = []
+    for ahead, batch in zip(aheads, batches, strict=True):
+        judging = ahead.taken(batch)
+        assert judging is not None
+        assert ahead.taken(batch) is None, "what is stored again is judged anew"
+        async with clinic.database.transaction() as connection:
+            entries = await judging.settled(connection)
+        fates.append([getattr(entry.judgement, "reason", "reading") for entry in entries])
+    assert fates == [
+        ["reading", "device_decommissioned", "unknown_device"],
+        ["reading", "reading", "device_decommissioned", "unknown_device"],
+    ]
 
 
 async def test_a_database_that_has_lost_what_it_told_ends_the_process(clinic: Clinic) -> None:

@@ -131,6 +131,22 @@ def test_the_lag_is_told_by_position_end_and_what_is_in_hand(monkeypatch: pytest
     assert (lag.partitions, lag.oldest_unwritten_s) == ([("raw", 0, 3, 0)], 0)
 
 
+def test_of_two_batches_in_hand_the_lag_is_that_of_the_older() -> None:
+    tp, source, lag = TopicPartition("raw", 0), Source(1, "kafka:raw", NOON), Lag()
+    lag.begin(tp, 10)
+    for offset, ago_s in ((10, 90), (11, 30)):
+        pending = Pending({"raw": source})
+        received_ms = int((datetime.now(UTC) - timedelta(seconds=ago_s)).timestamp() * 1000)
+        pending.add(tp, offset, [SimpleNamespace(offset=offset, timestamp=received_ms, value=b"{}", headers=())])
+        lag.hand_out(pending)
+    for position, seconds in ((11, 90), (12, 30), (12, 0)):
+        assert [round(one.seconds) for one in lag.partitions] == [seconds]
+        lag.store({tp: position})
+    lag.hand_out(pending)
+    lag.drop()
+    assert [one.seconds for one in lag.partitions] == [0]
+
+
 # --- the service ----------------------------------------------------------------------------------------------------
 
 
