@@ -18,6 +18,7 @@ HOT = [
     "ingest/judging.py",
     "ingest/newest.py",
     "ingest/pending.py",
+    "ingest/stop_line.py",
     "schemas/envelope.py",
     "schemas/judgement.py",
     "schemas/payload_reading.py",

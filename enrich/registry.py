@@ -70,7 +70,10 @@ class Timeline(Value, Generic[What]):
         return self.moments, self.values
 
     def at(self, at: datetime) -> What:
-        return self.values[bisect_right(self.moments, at) if self.moments else 0]
+        moments = self.moments
+        if not moments or at >= moments[-1]:  # most ask for what holds now
+            return self.values[-1]
+        return self.values[bisect_right(moments, at)]
 
 
 NOTHING_LEARNT: Final = -1

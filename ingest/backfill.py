@@ -80,6 +80,7 @@ async def backfill_file(
     outcome: Outcome,
     *,
     enter_archive: Enter,
+    prepare: Callable[[Batch], Awaitable[None]] | None,
     store_batch: Store,
     settings: Settings,
     choice: Choice,
@@ -89,6 +90,7 @@ async def backfill_file(
 ) -> None:
     """Store what the archive holds, is wanted, and was not stored before.
 
+    :param prepare: does with a batch what can be done while the one before it is stored, in steps.
     :param pace: is asked before so many records are stored, and takes its time.
     :param outcome: is filled as it goes, so that it tells what was done whatever ends this.
     :raises UnreadableFileError: when it cannot be read; :raises StoppedError: when told to stop.
@@ -130,13 +132,13 @@ async def backfill_file(
                 tell(Step(file, STORING, content.read, content.size, len(batch.records), change))
 
             try:
-                async with aclosing(_ahead(to_store)) as coming:
-                    async for piece in coming:
+                async with aclosing(_ahead(to_store, prepare)) as coming:
+                    async for batch in coming:
                         if stop.is_set():
                             raise StoppedError
                         content.check_unchanged()
-                        await pace(len(piece.records))
-                        await store_in_pieces(batch_of(piece), store_piece, patiently=within)
+                        await pace(len(batch.records))
+                        await store_in_pieces(batch, store_piece, patiently=within)
             except PositionMovedError:
                 # Somebody else takes it, too, or our own commit held: on from where it stands.
                 given = map(as_given_again, records())
@@ -164,16 +166,24 @@ async def _opened(file: str, watch: Callable[[int, int], None]) -> AsyncIterator
         yield content
 
 
-async def _ahead(made: Iterator[Piece]) -> AsyncGenerator[Piece, None]:
-    """Each next one is made, in a thread, while the one before is dealt with."""
+async def _ahead(
+    made: Iterator[Piece], prepare: Callable[[Batch], Awaitable[None]] | None
+) -> AsyncGenerator[Batch, None]:
+    """Each next one is made, in a thread, and prepared while the one before is dealt with."""
 
-    def begin() -> asyncio.Task[Piece | None]:
-        return asyncio.create_task(asyncio.to_thread(next, made, None))
+    async def next_one() -> Batch | None:
+        piece = await asyncio.to_thread(next, made, None)
+        if piece is None:
+            return None
+        batch = batch_of(piece)
+        if prepare is not None:
+            await prepare(batch)
+        return batch
 
-    coming = begin()
+    coming = asyncio.create_task(next_one())
     try:
-        while (piece := await coming) is not None:
-            coming = begin()
-            yield piece
+        while (batch := await coming) is not None:
+            coming = asyncio.create_task(next_one())
+            yield batch
     finally:
         await asyncio.gather(coming, return_exceptions=True)  # a thread cannot be cancelled

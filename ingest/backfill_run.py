@@ -15,10 +15,12 @@ from ingest.archive import Standing, enter
 from ingest.archive_choice import Choice
 from ingest.backfill import DONE, Enter, Outcome, Step, StoppedError, backfill_file
 from ingest.backfill_pace import Pace, live_lag
+from ingest.batch import Batch
 from ingest.change import Change
 from ingest.content import Content, UnreadableFileError
 from ingest.correct import correct
 from ingest.garbage import keep_what_is_here
+from ingest.judging import Ahead
 from ingest.law_parameters import check_parameters, parameters
 from ingest.learn import begin
 from ingest.newest import Newest
@@ -83,6 +85,7 @@ async def backfill(
         database = await stack.enter_async_context(ready_database(settings, "backfill"))
         registry = await _begun(database, settings, zones)
         enter_archive: Enter = partial(_enter, database)
+        prepare: Callable[[Batch], Awaitable[None]] | None = None
         judge_and_store: Callable[..., Awaitable[Change]]
         publishing = manner.to_topic and not manner.dry_run
         if not publishing:
@@ -93,7 +96,11 @@ async def backfill(
             rehearsal = Rehearsal(database, registry, settings.law)
             enter_archive, judge_and_store = rehearsal.enter, rehearsal.store
         else:
-            judge_and_store = partial(store, database=database, registry=registry, law=settings.law, newest=Newest())
+            ahead = Ahead(registry, settings.law)
+            judge_and_store = partial(
+                store, database=database, registry=registry, law=settings.law, newest=Newest(), ahead=ahead
+            )
+            prepare = ahead.judge
         line = StopLine(0 if manner.accept_bad_input else settings.stop_line_window, settings.stop_line_share)
         choice = Choice(since=manner.since, until=manner.until, limit=manner.limit)
         behind = partial(live_lag, settings, database) if manner.yield_to_live else None
@@ -108,6 +115,7 @@ async def backfill(
                         file,
                         outcome,
                         enter_archive=enter_archive,
+                        prepare=prepare,
                         store_batch=under(line, judge_and_store),
                         settings=settings,
                         choice=choice,

@@ -5,7 +5,7 @@ numbers big-endian, instants in µs since 2000-01-01 UTC, text as UTF-8, an arra
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import MAXYEAR, UTC, datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final
 
@@ -46,9 +46,6 @@ _NULL: Final = b"\xff\xff\xff\xff"
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _TEXT_OID: Final = 25
 
-_EDGES: Final = {EARLIEST_INSTANT: -(2**63), LATEST_INSTANT: 2**63 - 1}
-"""They stand for ±infinity."""
-
 
 def packed(entries: Iterable[Entry[Accepted]], sources: Mapping[str, Source]) -> bytes:
     """Rows of `PACKED_COLUMNS`, sorted by subject and time, as `COPY … FROM STDIN (FORMAT binary)` takes them.
@@ -63,6 +60,7 @@ def packed(entries: Iterable[Entry[Accepted]], sources: Mapping[str, Source]) ->
 def _row(entry: Entry[Accepted], source_id: int) -> bytes:
     place, accepted = entry.place, entry.judgement
     reading = accepted.reading
+    columns = _COLUMNS[reading.kind]
     row = BytesWriter()
     write_i16_be(row, len(PACKED_COLUMNS))
     _bigint(row, accepted.subject)
@@ -71,7 +69,7 @@ def _row(entry: Entry[Accepted], source_id: int) -> bytes:
     _bigint(row, place.offset)
     _integer(row, place.partition)
     _integer(row, source_id)
-    _text(row, reading.kind)
+    row.write(columns.kind)
     _instant(row, entry.received_at)
     _bigint(row, accepted.device_id)
     _bigint(row, accepted.patient_id)
@@ -83,7 +81,6 @@ def _row(entry: Entry[Accepted], source_id: int) -> bytes:
     _integer(row, accepted.patient_time_zone_offset)
     _text(row, accepted.patient_time_zone)
     _texts(row, reading.identifiers_named or None)
-    columns = _COLUMNS[reading.kind]
     if len(reading.measures) != len(columns.write):
         raise ValueError("more measures than the kind has, or fewer")  # COPY would take the next row for the rest of it
     for number, value in enumerate(reading.measures):
@@ -130,14 +127,18 @@ def _instant(row: BytesWriter, at: datetime | None) -> None:
         row.write(_NULL)
     else:
         write_i32_be(row, 8)
-        write_i64_be(row, _us(at))
+        us = _us(at)
+        write_i64_be(row, -(2**63) if us == _EARLIEST_US else 2**63 - 1 if us == _LATEST_US else us)
 
 
 def _us(at: datetime) -> int:
-    if not 1 < at.year < MAXYEAR and at in _EDGES:
-        return _EDGES[at]
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+_EARLIEST_US: Final = _us(EARLIEST_INSTANT)
+_LATEST_US: Final = _us(LATEST_INSTANT)
+"""These stand for infinity, of which -2**63 and 2**63 - 1 tell PostgreSQL."""
 
 
 def _text(row: BytesWriter, value: str | None) -> None:
@@ -186,12 +187,14 @@ _NO_INTEGERS: Final[dict[str, _Write]] = {
 
 
 class _Columns:
-    """How the measures of one kind are written, with the nulls of all others between them."""
+    """How a kind and its measures are written, with the nulls of all others between them."""
 
     def __init__(self, kind: Kind) -> None:
         names, ours = list(MEASURES), MEASURES_OF[kind]
         places = [-1, *[names.index(name) for name in ours], len(names)]
         nulls = [_NULL * (after - before - 1) for before, after in pairwise(places)]
+        said = kind.encode()
+        self.kind: Final = len(said).to_bytes(4, "big") + said
         self.nulls_before: Final = nulls[:-1]
         self.nulls_behind: Final = nulls[-1]
         self.write: Final[list[_Write]] = [_NO_INTEGERS.get(name, _integer) for name in ours]

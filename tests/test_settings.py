@@ -103,7 +103,7 @@ def test_a_secret_in_the_environment_wins_over_a_file_named_in_dot_env(given, tm
 
 def test_an_empty_value_is_none_given(given):
     """Compose hands on `${VARIABLE:-}` as an empty string."""
-    assert given(database_url=URL, raw_topic="", batch_records="").batch_records == 5_000
+    assert given(database_url=URL, raw_topic="", batch_records="").batch_records == 10_000
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

@@ -17,12 +17,14 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from pydantic_core import from_json
 
+from ingest.settings import Settings
 from schemas.reading import MEASURES
 from sinks.rows import READING_COLUMNS
 from tests.bench.parts import Parts
 from tests.service import Process
 
-BATCH = 5_000
+BATCH = Settings.model_fields["batch_records"].default
+"""As many at once as a consumer stores."""
 _FIELDS = tuple(MEASURES.values())
 
 
