@@ -37,9 +37,8 @@ class StopLine:
         :raises StopLineError: if one is.
         """
         self._coming = coming = [_unreadable(entry.judgement) for entry in entries]
-        full = len(self._unreadable) == self._window
-        if not self._window or (full and True not in coming):
-            return  # good ones alone make no window worse; they may make the first one full
+        if not self._window or self._unreadable.count(True) + coming.count(True) < self._share * self._window:
+            return  # together they are too few for any window
         seen = [*self._unreadable, *coming]
         bad = sum(seen[: self._window])
         worst = bad if len(seen) >= self._window else 0
