@@ -29,22 +29,23 @@ async def follow(
 ) -> None:
     """Take and store until `stop`; the batch in hand is finished then.
 
-    The next one is taken and prepared meanwhile: while the database stores, this process has nothing else to do.
+    Where more has come than one batch holds, the next is taken and prepared while the database stores, and this process
+    has nothing else to do.
 
     :param stand_still: is told, once a minute, that a bad deployment stops the line; it raises where nobody is to wait.
     :param prepare: does with a batch what can be done before it is its turn, in steps.
     """
 
-    async def next_one() -> Batch | None:
+    async def next_one(stored: asyncio.Event) -> Batch | None:
         try:
-            batch = await source.take(ahead=True)
+            batch = await source.take(ahead_until=stored)
         except SinkError:
             return None  # whoever has the patience asks again, and is told the same
         if batch is not None and prepare is not None:
             await prepare(batch)
         return batch
 
-    async with _Meanwhile(lambda: before(stop, next_one)) as meanwhile:
+    async with _Meanwhile(lambda stored: before(stop, lambda: next_one(stored))) as meanwhile:
         while not stop.is_set():
             batch = await meanwhile.done() or await before(stop, lambda: patiently(source.take))
             if batch is None:
@@ -67,10 +68,14 @@ async def follow(
 
 
 class _Meanwhile:
-    """What is done beside, by a task of its own that ends with us."""
+    """What is done beside, by a task of its own that ends with us.
 
-    def __init__(self, work: Callable[[], Coroutine[Any, Any, Batch | None]]) -> None:
+    :param work: is given what tells it that nobody has anything else to do any more.
+    """
+
+    def __init__(self, work: Callable[[asyncio.Event], Coroutine[Any, Any, Batch | None]]) -> None:
         self._work = work
+        self._awaited = asyncio.Event()
         self._task: asyncio.Task[Batch | None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -80,12 +85,14 @@ class _Meanwhile:
         await self.drop()
 
     def begin(self) -> None:
-        self._task = asyncio.create_task(self._work())
+        self._awaited = asyncio.Event()
+        self._task = asyncio.create_task(self._work(self._awaited))
 
     async def done(self) -> Batch | None:
         """What it came to; None where nothing was begun."""
         if self._task is None:
             return None
+        self._awaited.set()
         batch = await self._task
         self._task = None
         return batch

@@ -1,6 +1,7 @@
 """A batch judged: first by what the process knows by itself, then by all that there is to know."""
 
 import asyncio
+from collections import deque
 from typing import Final
 
 from enrich.judge import judge
@@ -69,7 +70,7 @@ class Judging:
     def _judged(self, number: int) -> Entry[Judgement]:
         """By what is known; in doubt, if it names somebody of whom the registry has not learnt yet."""
         batch, registry, record = self.batch, self._registry, self.batch.records[number]
-        if batch.refused is not None:  # what the database refuses may be to look up whom it names
+        if batch.refused is not None:  # it may be whom it names that the database refuses to look up
             refused = Rejected(Reason.UNSTORABLE, batch.refused, payload=record.value or b"")
             return Entry(record.place, receipt_of(record), refused)
         missed = registry.missed
@@ -81,28 +82,29 @@ class Judging:
 
 
 class Ahead:
-    """The batch that comes next, judged by what is known while the one before it is stored.
+    """The batch that comes next, judged by what is known while the one before it is stored, or waits for its turn.
 
     :param at_once: so many records without a pause.
     """
 
     def __init__(self, registry: Registry, law: Law, *, at_once: int = _AT_ONCE) -> None:
         self._registry, self._law, self._at_once = registry, law, at_once
-        self._judging: Judging | None = None
+        self._begun = deque[Judging](maxlen=2)
 
     async def judge(self, batch: Batch) -> None:
         if self._registry.version == NOTHING_LEARNT:
             return  # a part of it would be judged at no version, and the rest at the first
-        self._judging = judging = Judging(batch, self._registry, self._law)
+        judging = Judging(batch, self._registry, self._law)
+        self._begun.append(judging)
         await judging.begin(self._at_once)
 
     def taken(self, batch: Batch) -> Judging | None:
         """What was begun of this batch, once: when it is stored again it is judged anew."""
-        judging = self._judging
-        if judging is None or judging.batch is not batch:
-            return None
-        self._judging = None
-        return judging
+        for judging in self._begun:
+            if judging.batch is batch:
+                self._begun.remove(judging)
+                return judging
+        return None
 
 
 def touches(changed: Names, judgement: Judgement) -> bool:

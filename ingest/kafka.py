@@ -41,6 +41,7 @@ from sinks.ledger import Gap, Move, Source, Standing, begin_partition, open_sour
 
 log = structlog.get_logger(__name__)
 
+_LOOK_AHEAD_MS = 5
 _NOTHING_FOR_S, _ANSWERS_WITHIN_S = 1.0, 10.0
 _PROVE_WITHIN_S = 5.0
 """How long the last record taken may fail to come before the broker is asked for it otherwise."""
@@ -139,12 +140,12 @@ class KafkaSource:
                 self._consumer.seek(tp, 0)
 
     def reposition(self) -> None:
-        """Drop the batch in hand; every partition begins again at the position that the database holds."""
+        """Drop the batches in hand; every partition begins again at the position that the database holds."""
         self.lag.drop()
         self.forget()
 
     def forget(self) -> None:
-        """Forget what was taken since the batch in hand; the positions are asked for again."""
+        """Forget what was taken since the last batch; the positions are asked for again."""
         self._next.clear()
         self._unproven.clear()
         self._sources = {}
@@ -152,18 +153,19 @@ class KafkaSource:
         self.lag.forget()
         self._group_offsets.forget()
 
-    async def take(self, *, ahead: bool = False) -> Batch | None:
+    async def take(self, *, ahead_until: asyncio.Event | None = None) -> Batch | None:
         """The next batch: when it is full by count or bytes, or has become old; None when nothing comes for a while.
 
-        :param ahead: another batch is being stored, over the connection that we would ask the database by: None, too,
-            where it would have to be asked. What was taken by then comes the next time.
+        :param ahead_until: another batch is being stored until then, over the connection that we would ask the database
+            by. Only a full one is given meanwhile; None, where it is not full by then, or the database would have to be
+            asked. What was taken comes the next time.
         :raises AwayError: when the database or the broker is away; calling again goes on.
         :raises OperatorError: when a topic is gone or made anew, or a position lies beyond its log's end.
         """
         self._group_offsets.tell_now_and_then(self._consumer)
         until = time.monotonic() + _NOTHING_FOR_S
-        while not self._pending.ready(self._settings):
-            if ahead and self._has_to_ask:
+        while not (self._pending.full if ahead_until else self._pending.ready)(self._settings):
+            if ahead_until and (ahead_until.is_set() or self._has_to_ask):
                 return None
             if self._pending.began is None and time.monotonic() > until:
                 return None  # whoever waited for us sees that the world is there
@@ -177,7 +179,7 @@ class KafkaSource:
                 continue
             await self._prove_otherwise()
             room = self._settings.batch_records - len(self._pending.records)
-            wait_ms = self._pending.wait_ms(self._settings)
+            wait_ms = _LOOK_AHEAD_MS if ahead_until else self._pending.wait_ms(self._settings)
             try:
                 # During a rebalance this waits longer than it is asked to: for the rebalance.
                 fetched = await self._consumer.getmany(*self._next, timeout_ms=wait_ms, max_records=room)

@@ -45,7 +45,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             f"{PREFIX}batch_seconds",
-            "How long the transactions that stored records took, judging included.",
+            "How long the transactions that stored records took, with the judging that was not done ahead.",
             ["holds"],
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600),
             registry=self.exposed,

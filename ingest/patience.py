@@ -103,10 +103,16 @@ async def before(stop: asyncio.Event, action: Callable[[], Awaitable[Result]]) -
         return working.result() if working.done() else None
     finally:
         stopping.cancel()
+        interrupted: asyncio.CancelledError | None = None
         while not working.done():  # it may lose a cancellation, as `or_all_stop` tells
             working.cancel()
-            await asyncio.wait({working}, timeout=_CANCEL_AGAIN_AFTER_S)
+            try:
+                await asyncio.wait({working}, timeout=_CANCEL_AGAIN_AFTER_S)
+            except asyncio.CancelledError as error:
+                interrupted = error  # whoever cancels us again waits, too: what we began does not go on without us
         await asyncio.gather(working, stopping, return_exceptions=True)
+        if interrupted is not None:
+            raise interrupted
 
 
 async def or_all_stop(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:

@@ -75,11 +75,10 @@ class Pending:
         self._reach(tp, gap.first_offset, gap.next_offset)
 
     def ready(self, settings: Settings) -> bool:
-        return self.began is not None and (
-            len(self.records) >= settings.batch_records
-            or self._bytes >= settings.batch_bytes
-            or self.wait_ms(settings) == 0
-        )
+        return self.full(settings) or (self.began is not None and self.wait_ms(settings) == 0)
+
+    def full(self, settings: Settings) -> bool:
+        return len(self.records) >= settings.batch_records or self._bytes >= settings.batch_bytes
 
     def wait_ms(self, settings: Settings) -> int:
         """How long to wait for more before what is here has to go; a while when there is nothing."""

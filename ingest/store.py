@@ -75,8 +75,8 @@ async def store(
     except CollisionError:
         newest.collided()
         raise
-    set_aside = fates([*rejected, *ranked.others])
-    return Change(Counter({READING: len(winners)}) + set_aside + ranked.now, fates(ranked.given_way) + ranked.was)
+    added = Counter({READING: len(winners)}) + fates([*rejected, *ranked.others])
+    return Change(added + ranked.now, fates(ranked.given_way) + ranked.was)
 
 
 class Ranked(NamedTuple):

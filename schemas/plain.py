@@ -11,11 +11,7 @@ _N: Final = ord("N")
 
 def may_be_deeper_than(value: bytes, limit: int) -> bool:
     """Counting brackets bounds the depth of JSON from above, and is nearly free."""
-    # How much is left without them tells their number in half the time that `count` takes.
-    brackets = len(value) - len(value.replace(b"{", b""))
-    if _BRACKET in value:
-        brackets += len(value) - len(value.replace(b"[", b""))
-    return brackets > limit
+    return value.count(b"{") + (value.count(b"[") if _BRACKET in value else 0) > limit
 
 
 def is_peculiar(value: bytes, max_depth: int) -> bool:

@@ -49,7 +49,7 @@ class Record(Value):
     ) -> None:
         self.place: Final = place
         self.received_at: Final = received_at
-        """The broker's record timestamp, UTC, or what a line of an archive says itself; None is unknown."""
+        """The broker's record timestamp, UTC, or what came with a carried one; None: its line may say it."""
         self.value: Final = value
         self.carrier: Final = carrier
         """Of a record of an archive that came through the backfill topic: the record there that carried it."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
+from schemas.envelope import receipt_of
 from schemas.record import ARCHIVE, Record
 from sinks.database import Connection
 from sinks.errors import HeldOtherwiseError, PositionMovedError
@@ -160,7 +161,7 @@ async def _move_on(connection: Connection, moves: Sequence[Move], last: Mapping[
         [m.next_offset for m in moves],
         [_offsets_in(m.gaps) for m in moves],
         [record and record.place.offset for record in taken],
-        [record and record.received_at for record in taken],
+        [record and receipt_of(record) for record in taken],
         [record and record.digest for record in taken],
         [len(m.repeated) for m in moves],
     )

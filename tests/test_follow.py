@@ -29,7 +29,8 @@ class Source:
         self.away: set[bool] = set()
         """How it cannot be asked once: ahead, or not."""
 
-    async def take(self, *, ahead: bool = False) -> Batch | None:
+    async def take(self, *, ahead_until: asyncio.Event | None = None) -> Batch | None:
+        ahead = ahead_until is not None
         if ahead in self.away:
             self.away.remove(ahead)
             raise AwayError("no broker")
@@ -173,22 +174,31 @@ async def test_ahead_nothing_is_asked_of_the_database(
 ) -> None:
     """Its connection is at work for the batch that is being stored."""
     (raw,) = await make_topics(raw=1)
-    await produce(raw, [(b"k", b"v", 0)] * 30)
+    await produce(raw, [(b"k", b"v", 0)] * 25)
     settings = Settings(database_url=migrated, kafka_bootstrap_servers=broker.bootstrap, batch_records=10)
     database = Asked(migrated, timeout_s=30)
     source = KafkaSource(settings, database, [raw], group_id=raw, holds="readings")
     await source.start()
     try:
-        assert (await source.take(ahead=True), database.asked) == (None, 0)
+        assert (await source.take(ahead_until=asyncio.Event()), database.asked) == (None, 0)
         first = None
         while first is None:
             first = await source.take()
         asked = database.asked
-        second = await source.take(ahead=True)
+        second = await source.take(ahead_until=asyncio.Event())
         assert second is not None
-        assert [record.place.offset for batch in (first, second) for record in batch.records] == list(range(20))
+        stored = asyncio.Event()
+        coming = asyncio.create_task(source.take(ahead_until=stored))
+        await asyncio.sleep(4 * settings.batch_age_ms / 1000)
+        assert not coming.done(), "it is not full, and need not be while the one before is stored"
+        stored.set()
+        assert await coming is None
+        third = await source.take()
+        assert third is not None
+        batches = (first, second, third)
+        assert [record.place.offset for batch in batches for record in batch.records] == list(range(25))
         source.forget()  # a rebalance
-        assert (await source.take(ahead=True), database.asked) == (None, asked)
+        assert (await source.take(ahead_until=asyncio.Event()), database.asked) == (None, asked)
     finally:
         await source.stop()
         await database.close()

@@ -201,11 +201,11 @@ async def test_what_is_judged_ahead_is_settled_by_what_is_told_meanwhile(clinic:
               clinic.sources)
         for device_ids in ((1, 2, 9), (3, 1, 2, 9))
     ]  # fmt: skip
-    aheads = [Ahead(clinic.registry, LAW, at_once=1) for _ in batches]
-    await asyncio.gather(*(ahead.judge(batch) for ahead, batch in zip(aheads, batches, strict=True)))
+    ahead = Ahead(clinic.registry, LAW, at_once=1)
+    await asyncio.gather(*map(ahead.judge, batches))  # one waits for its turn, and the next is begun already
     await clinic.device(2, since=NOON, currentStatus="decommissioned")
     fates = []
-    for ahead, batch in zip(aheads, batches, strict=True):
+    for batch in batches:
         judging = ahead.taken(batch)
         assert judging is not None
         assert ahead.taken(batch) is None, "what is stored again is judged anew"

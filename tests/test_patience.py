@@ -1,6 +1,7 @@
 """Waiting, and ending: what fails in one loop ends the others."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -101,3 +102,23 @@ async def test_who_gives_up_after_a_while_looks_often_and_a_service_seldom(monke
     monkeypatch.setattr(asyncio, "sleep", skip)
     assert 1 < await longest(Patience(give_up_after_s=600)) <= 2
     assert 2 < await longest(Patience()) <= 10
+
+
+async def test_what_was_begun_before_stop_ends_with_who_began_it_however_often_that_is_cancelled() -> None:
+    """Of what loses a cancellation, too: the second one comes while it is waited for."""
+    stop, done = asyncio.Event(), []
+
+    async def deaf() -> None:
+        ends_at = asyncio.get_running_loop().time() + 0.2
+        while asyncio.get_running_loop().time() < ends_at:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.02)
+        done.append("ended")
+
+    waiting = asyncio.create_task(before(stop, deaf))
+    for _ in range(2):
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert done == ["ended"]

@@ -1,6 +1,6 @@
 """What each step of a batch costs in this process, beside the least that the same step could be.
 
-Processor time, µs a reading, of batches of 5,000 that are kept whole, as a consumer keeps them: decode is `understand`
+Processor time, µs a reading, of batches of 10,000 that are kept whole, as a consumer keeps them: decode is `understand`
 beside pydantic_core.from_json; judge is rules 4 to 8; encode is rows and COPY of what was judged, beside COPY of ready
 rows; store is the whole of a batch, transaction and all, beside decoding, making rows and COPY (see bare_loop.py).
 """
