@@ -29,7 +29,7 @@ from ingest.metrics import Metrics
 from ingest.newest import Newest
 from ingest.patience import Patience, before, or_all_stop
 from ingest.ready import database_of
-from ingest.registry_feed import store_states, topic_state
+from ingest.registry_feed import MOST_STATES, store_states, topic_state
 from ingest.settings import Settings
 from ingest.stop_line import StopLine, StopLineError, under
 from ingest.store import store
@@ -310,7 +310,10 @@ class Consumer:
     ) -> KafkaSource:
         suffix = "-registry" if holds == "registry" else "" if archives is None else "-backfill"
         group_id = self._settings.kafka_group_id + suffix
-        return KafkaSource(self._settings, database, names, group_id=group_id, holds=holds, archives=archives)
+        settings = self._settings
+        if holds == "registry":
+            settings = settings.model_copy(update={"batch_records": min(settings.batch_records, MOST_STATES)})
+        return KafkaSource(settings, database, names, group_id=group_id, holds=holds, archives=archives)
 
     async def _end_by(self, deadline: asyncio.Timeout) -> None:
         await self._stop.wait()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 from enrich.law import Law
 from ingest.batch import Batch
@@ -19,6 +20,10 @@ from sinks.readings import insert_rejections
 from sinks.registry import add_states
 
 Understand = Callable[[Record], State | NotUnderstood]
+
+
+MOST_STATES: Final = 5_000
+"""Of one transaction: batches of readings wait until it ends."""
 
 
 async def store_states(batch: Batch, understand: Understand, *, database: Database) -> Change:

@@ -19,7 +19,7 @@ from ingest.json_records import json_array, json_lines, single_object
 from ingest.patience import Patience
 from ingest.pieces import store_in_pieces
 from ingest.registry_csv import COLUMNS, registry_header, state_of
-from ingest.registry_feed import store_states
+from ingest.registry_feed import MOST_STATES, store_states
 from ingest.registry_platform import in_our_words
 from ingest.settings import Settings
 from schemas.envelope import NotUnderstood
@@ -115,7 +115,7 @@ async def load_file(
                 for piece in pieces(
                     given,
                     standing,
-                    most_records=settings.batch_records,
+                    most_records=min(settings.batch_records, MOST_STATES),
                     most_bytes=settings.batch_bytes,
                 ):
                     content.check_unchanged()

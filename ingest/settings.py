@@ -52,7 +52,9 @@ class Settings(BaseSettings):
         min_length=1,
         description="Topic of archived readings, as `backfill --to-topic` publishes them.",
     )
-    batch_records: int = Field(10_000, ge=1, le=100_000, description="Most records of one transaction.")
+    batch_records: int = Field(
+        10_000, ge=1, le=100_000, description="Most records of one transaction; of the registry's 5,000."
+    )
     batch_bytes: int = Field(8_388_608, ge=1, description="Most bytes of one transaction; one record may exceed it.")
     batch_age_ms: int = Field(100, ge=1, description="A batch that is not full goes so long after the one before it.")
     registry_catch_up_s: float = Field(
