@@ -507,6 +507,11 @@ async def test_input_that_is_unreadable_throughout_stops_the_line(clinic, tmp_pa
     ((stored,),) = await fetch(clinic, "SELECT next_offset FROM source_positions JOIN sources USING (source_id) WHERE holds = 'readings'")  # fmt: skip
     assert 50 < stored < 350
     assert (await backfill(clinic, path, "--accept-bad-input"))["rejected"] == {"invalid": 350 - stored}
+    throughout = file(tmp_path, "b.ndjson", b"{bad}\n" * 300)
+    code, out, _ = await run(clinic, "backfill", throughout, STOP_LINE_WINDOW=200, BATCH_RECORDS=300)
+    assert (code, "nothing new" in out) == (1, False)
+    code, out, _ = await run(clinic, "backfill", throughout, "--accept-bad-input", "--limit", 300)
+    assert (code, out.splitlines()[-1].split(":")[0]) == (0, "300 records, as many as --limit says")
 
 
 def test_an_extra_that_is_missing_is_named(monkeypatch):

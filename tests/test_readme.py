@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
@@ -12,6 +13,7 @@ from ingest.cli.zone import NO_ZONE_WORDS
 from ingest.http.problems import Problem
 from ingest.settings import PREFIX, Settings
 from schemas.kinds import Kind
+from schemas.payloads import PAYLOADS, Payload
 from schemas.reasons import Reason
 from sinks.migrate import migrations
 
@@ -62,6 +64,17 @@ def test_every_command_is_there_and_no_other() -> None:
         commands |= {f"{name} {sub}" for sub in subcommands} if subcommands else {name}
     told = set(re.findall(r"^\| `readings ([a-z]+(?: [a-z]+)?)", README, flags=re.MULTILINE))
     assert told == commands
+
+
+def test_every_field_of_a_kind_is_named_with_those_that_may_be_left_out() -> None:
+    shared = TypeAdapter(Payload).json_schema()["properties"]
+    for payload in PAYLOADS.values():
+        schema = TypeAdapter(payload.model).json_schema()
+        own, needed = [f"`{name}`" for name in schema["properties"] if name not in shared], schema["required"]
+        required = ", ".join(name for name in own if name.strip("`") in needed)
+        optional = ", ".join(name for name in own if name.strip("`") not in needed)
+        cell = f"{required} ({optional})" if required and optional else required or f"({optional})"
+        assert f"| `{payload.kind}` | {cell} |" in README
 
 
 def test_every_kind_table_and_view_is_named() -> None:

@@ -107,7 +107,9 @@ def backfill_paths(
         said = _as_json(report, publishing=publishing)
         typer.echo(json.dumps(said | {"dry_run": dry_run, "settled": settled and code == 0}))
     else:
-        typer.echo("\n".join(_in_words(report, dry_run=dry_run, topic=settings.backfill_topic if publishing else None)))
+        topic = settings.backfill_topic if publishing else None
+        whole = report.ended_by is None and not code
+        typer.echo("\n".join(_in_words(report, dry_run=dry_run, topic=topic, whole=whole, limit=limit)))
     if report.ended_by is not None:
         raise report.ended_by
     if code:
@@ -117,10 +119,11 @@ def backfill_paths(
     raise typer.Exit(code)
 
 
-def _in_words(report: Report, *, dry_run: bool, topic: str | None) -> list[str]:
+def _in_words(report: Report, *, dry_run: bool, topic: str | None, whole: bool, limit: int | None) -> list[str]:
     """A line a file, a line a reason, and what it comes to.
 
     :param topic: where it was published, if it was.
+    :param whole: nothing ended it before its end.
     """
     outcomes = report.outcomes
     counts = _stored if topic is None else _published
@@ -136,7 +139,10 @@ def _in_words(report: Report, *, dry_run: bool, topic: str | None) -> list[str]:
     ]
     reasons = sum((one.set_aside for one in outcomes), Counter[str]())
     lines += [f"  {reason}  {count}" for reason, count in sorted(reasons.items(), key=lambda one: (-one[1], one[0]))]
-    if outcomes and not any(one.records for one in outcomes) and all(one.error is None for one in outcomes):
+    taken = sum(one.records for one in outcomes)
+    if limit is not None and taken >= limit:
+        lines.append(f"{taken} records, as many as --limit says: there may be more, which the same command takes next")
+    if whole and outcomes and not taken and all(one.error is None for one in outcomes):
         there = any(one.already_there for one in outcomes)
         lines.append("nothing new" + (": all of it is there already" if there else ""))
     elif topic is not None:
