@@ -70,7 +70,7 @@ async def followed(source: Source, storing: Callable[[int, asyncio.Event], Any],
 
     named = {"patiently": Patience(), "stand_still": lambda _: None, "prepare": prepare} | named
     async with asyncio.timeout(WITHIN_S):
-        await asyncio.gather(follow(source, store_batch, stop=stop, **named), until_all_is_stored())  # type: ignore[arg-type]
+        await asyncio.gather(follow(source, store_batch, stop=stop, **named), until_all_is_stored())
     return source.done
 
 
