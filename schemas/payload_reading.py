@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from schemas.kinds import Kind
 from schemas.plain import plain_instant
-from schemas.reading import MEASURES_OF, Reading
+from schemas.reading import MEASURES, MEASURES_OF, Reading
 
 Payload = dict[str, Any]
 
@@ -17,21 +17,21 @@ def readers(
 ) -> tuple[Callable[[Payload], Reading], Callable[[Payload], Reading]]:
     """What makes readings of payloads of that kind: of those whose time is an instant, and of those with a string.
 
-    What they raise pydantic takes for a broken rule: `PydanticCustomError`, and the second one `ValueError` too, for a
-    time that is not written plainly.
+    What is no reading all the same raises `PydanticCustomError`, a `ValueError`; in the second, a time that is not
+    written plainly raises `ValueError` too.
 
-    :param convert: says, among the fields, the measures that are sent in another unit or by another name.
+    :param convert: makes of its measures those that are stored, where they may come in another unit or by another name.
     """
-    measures = MEASURES_OF[kind]
+    measures = [MEASURES[column] for column in MEASURES_OF[kind]]
 
     def reading(payload: Payload) -> Reading:
         if convert is not None:
             convert(payload)
         device: Payload | None = payload.get("device")
         patient: Payload | None = payload.get("patient")
-        device_id, patient_id = payload.get("device_id"), payload.get("patient_id")
-        nested = None if device is None else device.get("device_identifiers")
-        identifiers = _identifiers(payload.get("device_identifier"), nested)
+        device_id, patient_id = payload.get("deviceId"), payload.get("patientId")
+        nested = None if device is None else device.get("deviceIdentifiers")
+        identifiers = _identifiers(payload.get("deviceIdentifier"), nested)
         if device is not None and (nested_id := device.get("id")) is not None:
             if device_id is not None and nested_id != device_id:
                 raise PydanticCustomError("two_devices", "deviceId and device.id differ")
@@ -44,18 +44,18 @@ def readers(
             raise PydanticCustomError("names_nobody", "names no device and no patient")
         return Reading(
             kind,
-            payload["reading_timestamp"],
+            payload["readingTimestamp"],
             device_id,
             identifiers,
             patient_id,
-            payload.get("device_time_zone_offset"),
+            payload.get("deviceTimeZoneOffset"),
             payload.get("manual") is True,
             payload.get("id"),
             tuple([payload.get(measure) for measure in measures]),
         )
 
     def reading_at(payload: Payload) -> Reading:
-        payload["reading_timestamp"] = plain_instant(payload["reading_timestamp"])
+        payload["readingTimestamp"] = plain_instant(payload["readingTimestamp"])
         return reading(payload)
 
     return reading, reading_at

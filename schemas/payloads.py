@@ -1,23 +1,25 @@
-"""The ten payloads of the platform, as they come in. Fields are named by the column that keeps them.
+"""The ten payloads of the platform as they come in, each field by its name on the wire.
 
 Source: the platform's public API reference, models `readings-*`; R (required) is `Required` here.
 
-They are typed dictionaries and no models: validating one costs a third, and what is made of it is a `Reading` anyway.
+Typed dictionaries are read by pydantic and by msgspec alike. Pydantic says what is valid, and what is wrong with the
+rest. Msgspec, several times as fast, reads most records; it goes by the plain types here, narrowed by its own `Meta` to
+what is valid for certain and reads the same by pydantic (`tests/test_envelope.py` holds them together).
 """
 
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal, NamedTuple, Required
 
+from msgspec import Meta
 from pydantic import AfterValidator, Field, TypeAdapter, with_config
-from pydantic_core import CoreSchema, core_schema
 from typing_extensions import TypedDict  # Python's own, up to 3.11, keeps too little for pydantic
 
 from schemas.kinds import Kind
 from schemas.payload_reading import readers
 from schemas.reading import Reading
-from schemas.wire import WIRE, Double, Id, Instant, Int32, Int64, OffsetSeconds, Word, finite
+from schemas.wire import WIRE, Double, Id, InstantText, Int32, Int64, OffsetSeconds, Word, finite
 
-IdentifierValue = Annotated[str, Field(min_length=1, max_length=255)]
+IdentifierValue = Annotated[str, Field(min_length=1, max_length=255), Meta(min_length=1, max_length=255)]
 """Compared exactly. The bound keeps it fit for an index."""
 
 
@@ -30,7 +32,7 @@ class Identifier(TypedDict, total=False):
 @with_config(WIRE)
 class NestedDevice(TypedDict, total=False):
     id: Id | None
-    device_identifiers: list[Identifier] | None
+    deviceIdentifiers: list[Identifier] | None
 
 
 @with_config(WIRE)
@@ -43,95 +45,94 @@ class Payload(TypedDict, total=False):
     """What every kind has: when, whose, and the device's own clock."""
 
     id: Id | None
-    reading_timestamp: Required[Instant]
-    device_id: Id | None
-    device_identifier: IdentifierValue | None
+    readingTimestamp: Required[InstantText]
+    deviceId: Id | None
+    deviceIdentifier: IdentifierValue | None
     device: NestedDevice | None
-    patient_id: Id | None
+    patientId: Id | None
     patient: NestedPatient | None
-    device_time_zone_offset: OffsetSeconds | None
+    deviceTimeZoneOffset: OffsetSeconds | None
     manual: bool | None
-
-
-HeartRateBpm = Annotated[Int32, Field(alias="heartRate")]
-SleepDuration = Annotated[str, Field(alias="duration")]
 
 
 @with_config(WIRE)
 class HeartRate(Payload, total=False):
-    heart_rate_bpm: Annotated[Int32 | None, Field(alias="heartRate")]
+    heartRate: Int32 | None
 
 
 @with_config(WIRE)
 class HeartRateVariability(Payload, total=False):
-    heart_rate_variability_ms: Required[Annotated[Double, Field(alias="heartRateVariability")]]
-    heart_rate_bpm: Annotated[Int32 | None, Field(alias="heartRate")]
-    heart_rate_variability_duration_ms: Annotated[Int64 | None, Field(alias="heartRateVariabilityDuration")]
-    heart_rate_variability_algorithm: Annotated[
-        Literal["sdann", "sdnn", "sdrr"] | None, Field(alias="heartRateVariabilityAlgorithmType")
-    ]
+    heartRateVariability: Required[Double]
+    heartRate: Int32 | None
+    heartRateVariabilityDuration: Int64 | None
+    heartRateVariabilityAlgorithmType: Literal["sdann", "sdnn", "sdrr"] | None
 
 
 @with_config(WIRE)
 class BloodPressure(Payload, total=False):
-    systolic_mmhg: Required[Annotated[Int32, Field(alias="systolic")]]
-    diastolic_mmhg: Required[Annotated[Int32, Field(alias="diastolic")]]
-    heart_rate_bpm: Annotated[Int32 | None, Field(alias="heartRate")]
+    systolic: Required[Int32]
+    diastolic: Required[Int32]
+    heartRate: Int32 | None
 
 
 @with_config(WIRE)
 class BloodGlucose(Payload, total=False):
-    glucose_mg_dl: Required[Annotated[Int32, Field(alias="glucose")]]
-    glucose_unit: Annotated[str, Word("mgdl")] | None
-    before_meal: bool | None
-    after_meal: bool | None
+    glucose: Required[Int32]
+    glucoseUnit: Annotated[Literal["mgdl", "mgdL", "MGDL"], Word("mgdl")] | None
+    beforeMeal: bool | None
+    afterMeal: bool | None
 
 
 @with_config(WIRE)
 class BloodOxygen(Payload, total=False):
-    blood_oxygen_pct: Required[Annotated[Int32, Field(alias="bloodOxygen")]]
-    blood_oxygen_unit: Annotated[str, Word("spo2")] | None
-    heart_rate_bpm: Annotated[Int32 | None, Field(alias="heartRate")]
+    bloodOxygen: Required[Int32]
+    bloodOxygenUnit: Annotated[Literal["spo2", "spO2", "SpO2", "SPO2"], Word("spo2")] | None
+    heartRate: Int32 | None
 
 
 @with_config(WIRE)
 class Weight(Payload, total=False):
-    weight_lb: Required[Annotated[Double, Field(ge=0, alias="weight", json_schema_extra={"minimum": 0})]]
-    weight_unit: Annotated[str, Word("lbs")] | None
+    weight: Required[Annotated[Double, Field(ge=0, json_schema_extra={"minimum": 0}), Meta(ge=0)]]
+    weightUnit: Annotated[Literal["lbs", "Lbs", "LBS"], Word("lbs")] | None
 
 
 @with_config(WIRE)
 class Temperature(Payload, total=False):
     temperature: Required[Double]
-    temperature_unit: Required[Annotated[str, Word("celsius", "fahrenheit", "c", "f")]]
+    temperatureUnit: Required[
+        Annotated[
+            Literal["celsius", "Celsius", "fahrenheit", "Fahrenheit", "c", "C", "f", "F"],
+            Word("celsius", "fahrenheit", "c", "f"),
+        ]
+    ]
 
 
 @with_config(WIRE)
 class PeakFlow(Payload, total=False):
-    peak_expiratory_flow_l_min: Required[Annotated[Double, Field(alias="peakExpiratoryFlow")]]
-    forced_expiratory_volume_in_one_second: Double | None
-    forced_expiratory_volume: Double | None
+    peakExpiratoryFlow: Required[Double]
+    forcedExpiratoryVolumeInOneSecond: Double | None
+    forcedExpiratoryVolume: Double | None
     """The same measure as the platform's responses name it; the request's name wins."""
 
 
 @with_config(WIRE)
 class SleepMatActivity(Payload, total=False):
-    bed_times: Required[Annotated[list[str], Field(alias="bedTime")]]
-    get_up_times: Required[Annotated[list[str], Field(alias="getUpTime")]]
-    sleep_duration: Required[SleepDuration]
-    body_turn_over: Required[Int32]
-    heart_rate_bpm: Required[HeartRateBpm]
+    bedTime: Required[list[str]]
+    getUpTime: Required[list[str]]
+    duration: Required[str]
+    bodyTurnOver: Required[Int32]
+    heartRate: Required[Int32]
     respiration: Required[Int32]
 
 
 @with_config(WIRE)
 class SleepMatDuration(Payload, total=False):
-    deep_sleep_min: Required[Annotated[Int32, Field(alias="deepSleep")]]
-    light_sleep_min: Required[Annotated[Int32, Field(alias="lightSleep")]]
-    rem_min: Required[Annotated[Int32, Field(alias="rem")]]
-    sleep_duration: Required[SleepDuration]
-    body_turn_over: Required[Int32]
-    heart_rate_bpm: Required[HeartRateBpm]
+    deepSleep: Required[Int32]
+    lightSleep: Required[Int32]
+    rem: Required[Int32]
+    duration: Required[str]
+    bodyTurnOver: Required[Int32]
+    heartRate: Required[Int32]
     respiration: Required[Int32]
 
 
@@ -142,36 +143,29 @@ class PayloadOf(NamedTuple):
     model: type[Payload]
     reading: Callable[[object], Reading]
     """What a payload says. Raises `pydantic.ValidationError` when it is none."""
-    schema: CoreSchema
-    """The same, for who reads the whole envelope at once; its time may only be written as `plain_instant` reads it."""
+    reading_at: Callable[[dict[str, Any]], Reading]
+    """The same of one that msgspec took for the model. Raises `ValueError` when it is none, or its time is written
+    otherwise than `plain_instant` reads it."""
 
 
 def _payload_of(kind: Kind, model: Any, convert: Callable[[Any], None] | None = None) -> PayloadOf:
     """How a payload of that kind becomes a reading.
 
-    :param convert: says, among the fields, the measures that are sent in another unit or by another name.
+    :param convert: makes of its measures those that are stored, where they may come in another unit or by another name.
     """
     reading, reading_at = readers(kind, convert)
     adapter: TypeAdapter[Reading] = TypeAdapter(Annotated[model, AfterValidator(reading)])
-    schema: Any = TypeAdapter(model).core_schema
-    written = {**schema["fields"]["reading_timestamp"], "schema": core_schema.str_schema(strict=True)}
-    plain = {**schema, "fields": schema["fields"] | {"reading_timestamp": written}}
-    return PayloadOf(
-        kind,
-        model,
-        adapter.validator.validate_python,
-        core_schema.no_info_after_validator_function(reading_at, plain),
-    )
+    return PayloadOf(kind, model, adapter.validator.validate_python, reading_at)
 
 
 def _fahrenheit(payload: Any) -> None:
-    celsius = payload["temperature_unit"] in ("celsius", "c")
-    payload["temperature_f"] = finite(payload["temperature"] * 9 / 5 + 32 if celsius else payload["temperature"])
+    if payload["temperatureUnit"] in ("celsius", "Celsius", "c", "C"):
+        payload["temperature"] = finite(payload["temperature"] * 9 / 5 + 32)
 
 
 def _fev1(payload: Any) -> None:
-    requested = payload.get("forced_expiratory_volume_in_one_second")
-    payload["fev1_l"] = payload.get("forced_expiratory_volume") if requested is None else requested
+    if payload.get("forcedExpiratoryVolumeInOneSecond") is None:
+        payload["forcedExpiratoryVolumeInOneSecond"] = payload.get("forcedExpiratoryVolume")
 
 
 PAYLOADS: Final[dict[str, PayloadOf]] = {

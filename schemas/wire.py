@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any, Final
 
+from msgspec import Meta
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
@@ -87,10 +88,10 @@ class WholeNumber:
         return {"type": "integer", "minimum": self.least, "maximum": self.most}
 
 
-Int32 = Annotated[int, WholeNumber(-(2**31), 2**31 - 1)]
-Int64 = Annotated[int, WholeNumber(-(2**63), 2**63 - 1)]
-Id = Annotated[int, WholeNumber(1, 2**63 - 1)]
-OffsetSeconds = Annotated[int, WholeNumber(-43_200, 50_400)]
+Int32 = Annotated[int, WholeNumber(-(2**31), 2**31 - 1), Meta(ge=-(2**31), le=2**31 - 1)]
+Int64 = Annotated[int, WholeNumber(-(2**63), 2**63 - 1), Meta(ge=-(2**63), le=2**63 - 1)]
+Id = Annotated[int, WholeNumber(1, 2**63 - 1), Meta(ge=1, le=2**63 - 1)]
+OffsetSeconds = Annotated[int, WholeNumber(-43_200, 50_400), Meta(ge=-43_200, le=50_400)]
 """A UTC offset in seconds, west negative, within the range that clocks on Earth use."""
 
 
@@ -144,6 +145,8 @@ class _Instant:
 
 Instant = Annotated[datetime, _Instant()]
 """An instant in UTC, cut to microseconds, from a string of RFC 3339 with seconds and zone."""
+InstantText = Annotated[str, _Instant()]
+"""The same to pydantic; to msgspec, whose own times are not quite those of RFC 3339, the string itself."""
 
 
 class Word:
@@ -153,7 +156,7 @@ class Word:
         self.accepted = accepted
 
     def __get_pydantic_core_schema__(self, source: type[str], handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
+        return core_schema.no_info_after_validator_function(self._check, core_schema.str_schema(strict=True))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "enum": list(self.accepted), "description": "In any case."}

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from schemas import envelope as read
 from schemas.envelope import NotUnderstood, archived_received_at
-from schemas.plain import plain_instant
-from schemas.reading import Reading
+from schemas.plain import is_plain, plain_instant
+from schemas.plain_envelope import READING_AT, decode
 from schemas.wire import RFC3339
+from tests.both_ways import LIMITS, told, told_of_line
 from tests.build import envelope
 
 TAKEN = "2026-07-01T12:00:00Z"
@@ -61,6 +62,21 @@ ODD = [
     envelope()[:-1] + b',"other":"\\\\u0000"}',
     envelope()[:-1] + b',"other":"\\ud800"}',
     envelope()[:-1] + b',"other":"\xff"}',
+    envelope()[:-1] + b',"other":"\xed\xa0\x80"}',
+    envelope()[:-1] + ',"other":"é"}'.encode(),
+    envelope(deviceIdentifier="E" * 255).replace(b"E", "é".encode()),
+    envelope(deviceIdentifier="E" * 256).replace(b"E", "é".encode()),
+    envelope()[:-1] + b',"\xff":1}',
+    b"\xef\xbb\xbf" + envelope(),
+    envelope()[:-1] + b',"other":"\x1f"}',
+    envelope()[:-1] + b',"other":"\\/\\n\\x"}',
+    envelope()[:-1] + b',"other":"\\/\\n"}',
+    envelope()[:-1] + b',"other":01}',
+    envelope()[:-1] + b',"other":' + b"1" * 4_301 + b"}",
+    envelope()[:-1] + b',"other":0.' + b"1" * 4_301 + b"}",
+    envelope()[:-1] + b',"other":[1,]}',
+    envelope()[:-1] + b',"receivedAt":5}',
+    envelope()[:-1] + b',"receivedAt":"2026-07-01T12:00:00.1234567+00:00"}',
     envelope()[:-1] + b',"other":' + b"[" * 40 + b"]" * 40 + b"}",
     envelope()[:-1] + b',"type":"reading.weight"}',
     envelope("weight", weight=1)[:-1]
@@ -79,23 +95,6 @@ ODD = [
     envelope(manual=None),
     envelope(manual="true"),
 ]
-
-
-LIMITS = {"max_bytes": 10_000, "max_depth": 32}
-
-
-def told(value: bytes) -> tuple[Reading | NotUnderstood, Reading | NotUnderstood]:
-    """By the way that is usual, and step by step."""
-    return read.understand(value, **LIMITS), read._step_by_step(value, **LIMITS)
-
-
-def told_of_line(
-    line: bytes,
-) -> tuple[tuple[Reading | NotUnderstood, datetime | None], tuple[Reading | NotUnderstood, datetime | None]]:
-    """The same of a line of an archive, with when it was received."""
-    received_at = archived_received_at(line)
-    in_steps = read._step_by_step(line, **LIMITS, receipt_wanted=received_at is None)
-    return read.understand_line(line, **LIMITS), (in_steps, received_at)
 
 
 @pytest.mark.parametrize("tell", [told, told_of_line])
@@ -155,11 +154,36 @@ def test_what_is_taken_for_plainly_written_is_rfc_3339(written: str, at: int, le
     assert instant.tzinfo is UTC
 
 
-def test_what_is_usual_is_read_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+USUAL = [
+    envelope(),
+    envelope(deviceIdentifier="E", note="a\nb").replace(b"E", "é".encode()),
+    envelope(device={"id": 1, "deviceIdentifiers": [{"type": "imei", "value": "a"}]}, patient={"id": 2}, other=[1.5]),
+    envelope("heartRateVariability", heartRateVariability=41, heartRateVariabilityAlgorithmType="sdnn"),
+    envelope("bloodPressure", systolic=120, diastolic=80, heartRate=None, deviceTimeZoneOffset=-18_000),
+    envelope("bloodGlucose", glucose=99, glucoseUnit="mgdl", beforeMeal=True),
+    envelope("bloodOxygen", bloodOxygen=97, bloodOxygenUnit="SpO2"),
+    envelope("weight", weight=182.4, weightUnit="lbs", manual=True, id=7),
+    envelope("temperature", temperature=37, temperatureUnit="Celsius"),
+    envelope("temperature", temperature=98.6, temperatureUnit="f"),
+    envelope("peakFlow", peakExpiratoryFlow=432, forcedExpiratoryVolume=2.9),
+    envelope(
+        "sleepMatActivity", bedTime=["a/b"], getUpTime=[], duration="09:59", bodyTurnOver=1, heartRate=2, respiration=3
+    ),
+    envelope(
+        "sleepMatDuration", deepSleep=1, lightSleep=2, rem=3, duration="", bodyTurnOver=1, heartRate=2, respiration=3
+    ),
+]
+
+
+@pytest.mark.parametrize("value", USUAL)
+def test_what_is_usual_is_read_in_one_go(value: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else all of these compare one way with itself."""
-    monkeypatch.setattr(read, "parse_object", lambda *_, **__: pytest.fail("step by step"))
+    assert is_plain(value, **LIMITS)
+    reading = READING_AT[type(decode(value))](decode(value).payload)
+    line = value[:-1] + b',"receivedAt":"%s"}' % TAKEN.encode()
+    assert told(value) == (reading, reading)
+    assert told_of_line(line) == ((reading, datetime.fromisoformat(TAKEN)),) * 2
+    monkeypatch.setattr(read, "_step_by_step", lambda *_, **__: pytest.fail("step by step"))
     monkeypatch.setattr(read, "archived_received_at", lambda *_: pytest.fail("read twice"))
-    assert isinstance(read.understand(envelope(), **LIMITS), Reading)
-    understood, received_at = read.understand_line(envelope()[:-1] + b',"receivedAt":"%s"}' % TAKEN.encode(), **LIMITS)
-    assert isinstance(understood, Reading)
-    assert received_at == datetime.fromisoformat(TAKEN)
+    assert read.understand(value, **LIMITS) == reading
+    assert read.understand_line(line, **LIMITS)[0] == reading

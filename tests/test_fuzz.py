@@ -41,6 +41,7 @@ from sinks.database import Database
 from sinks.ledger import Move, Source, begin_partition, open_source
 from sinks.rows import READING_COLUMNS, REJECTION_COLUMNS, reading_of, reading_row, rejection_row
 from tests import oracle
+from tests.both_ways import told, told_of_line
 from tests.build import LAW, NEW_YEAR, NOON, SOURCE, at, device, patient, record, registry, wire_names
 from tests.knowing import learned
 
@@ -436,6 +437,9 @@ def _plain(value: Any) -> Any:
 def stands_to_reason(value: bytes | None, judgement: Judgement, received: datetime | None = NOON) -> None:
     """What holds for every judgement, whatever was given."""
     agree(value, received, judgement)
+    for tell in (told, told_of_line):
+        at_once, in_steps = tell(value or b"")
+        assert at_once == in_steps
     reading = judgement.reading
     if reading is not None:
         canonical = canonical_envelope(reading)

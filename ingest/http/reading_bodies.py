@@ -55,7 +55,7 @@ def _body_of(kind: Kind) -> type[ReadingBody]:
     fields: dict[str, Any] = {}
     told = get_type_hints(model)
     for column, name in _measures_of(kind).items():
-        annotation: Any = told.get(column, float)  # computed from others: a double
+        annotation: Any = told[MEASURES[column]]
         fields[name] = (annotation | None, Field(None, alias=name))
     fields |= {name: (str, Field(unit, alias=name)) for name, unit in _UNITS.get(kind, {}).items()}
     return create_model(f"{model.__name__}Reading", __base__=ReadingBody, __doc__=None, **fields)

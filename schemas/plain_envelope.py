@@ -1,0 +1,30 @@
+"""An envelope that is written as nearly all are, read in one go."""
+
+from collections.abc import Callable
+from typing import Any, Final, Union
+
+from msgspec import Struct, defstruct
+from msgspec.json import Decoder
+
+from schemas.payloads import PAYLOADS, PayloadOf
+from schemas.reading import Reading
+
+
+class PlainEnvelope(Struct, rename="camel"):
+    """What is asked of it; there is a class for each kind."""
+
+    payload: dict[str, Any]
+    received_at: str | None = None
+
+
+def _of(type_: str, payload: PayloadOf) -> type[Struct]:
+    said = [("payload", payload.model)]
+    return defstruct(payload.model.__name__, said, bases=(PlainEnvelope,), tag_field="type", tag=type_)
+
+
+READING_AT: Final[dict[type[Struct], Callable[[dict[str, Any]], Reading]]] = {
+    _of(type_, payload): payload.reading_at for type_, payload in PAYLOADS.items()
+}
+"""What makes a reading of the payload in each."""
+decode: Final[Callable[[bytes], PlainEnvelope]] = Decoder(Union[tuple(READING_AT)]).decode  # noqa: UP007
+"""Raises `ValueError` for whatever is none, and for some that are."""
