@@ -5,12 +5,17 @@ is stored already, under whatever name the file comes, and what is done with it 
 once.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice, pairwise
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, groupby, pairwise
+from operator import attrgetter
 from typing import Final, Literal, NamedTuple
 
-from ingest.content import Content, Given
-from schemas.record import ARCHIVE
+from ingest.batch import Batch
+from ingest.content import Content
+from ingest.refused_record import StandsAlready
+from schemas.record import ARCHIVE, Record, places
 from sinks.database import Connection
 from sinks.errors import HeldOtherwiseError
 from sinks.ledger import FILTERED, Gap, Move, Source, begin_partition, left_out, open_source, positions
@@ -37,15 +42,13 @@ class Standing(NamedTuple):
     """The others."""
 
 
-Numbered = tuple[int, Given]
-"""A record and its number in the archive."""
+class Block(NamedTuple):
+    """Records that nobody has taken."""
 
-
-class Piece(NamedTuple):
-    """Records of an archive that are to be stored together, and how far they move it."""
-
-    records: list[Numbered]
-    move: Move
+    stretch: Stretch
+    """In which they lie."""
+    numbers: Sequence[int]
+    values: list[bytes]
 
 
 async def enter(connection: Connection, content: Content, *, holds: Literal["readings", "registry"]) -> Standing:
@@ -80,46 +83,76 @@ def standing_at(source: Source, position: int, gaps: Iterable[Gap]) -> Standing:
     return Standing(source, taken, [*stretches, Stretch(position, None)])
 
 
-def pieces(
-    given: Iterator[Given],
+def batches(
+    given: Iterator[list[bytes]],
     standing: Standing,
     *,
     most_records: int,
     most_bytes: int,
-    wanted: Callable[[Iterator[Numbered]], Iterator[Numbered]] = lambda numbered: numbered,
-) -> Iterator[Piece]:
-    """What nobody has taken, in the order of the file.
+    wanted: Callable[[Iterator[Block]], Iterator[Block]] = lambda blocks: blocks,
+) -> Iterator[Batch]:
+    """What nobody has taken, in the order of the file; each record tells itself when it was received.
 
     :param given: every record of the file, from the first on.
     :param wanted: leaves some out; what lies between two that are wanted is noted as a gap, to be taken another time.
     """
-    numbered, passed = enumerate(given), 0
-    for stretch in standing.stretches:
-        expected, end = stretch
-        inside = islice(numbered, expected - passed, None if end is None else end - passed)
-        passed = end or 0
-        for group in _groups(wanted(inside), most_records, most_bytes):
-            next_offset = group[-1][0] + 1
-            gaps = _gaps(expected, group) if next_offset - expected > len(group) else []
-            repeated = [number for number, one in group if one.stands]
-            move = Move(standing.source, PARTITION, expected, next_offset, gaps, end_of_gap=end, repeated=repeated)
-            yield Piece([record for record in group if not record[1].stands] if repeated else group, move)
-            expected = next_offset
+    source, within, expected = standing.source, None, 0
+    for stretch, numbers, values in _in_size(wanted(_untaken(given, standing.stretches)), most_records, most_bytes):
+        if stretch is not within:
+            within, expected = stretch, stretch.begin
+        next_offset = numbers[-1] + 1
+        gaps = _gaps(expected, numbers) if next_offset - expected > len(numbers) else []
+        stand = places(source.name, PARTITION, numbers)
+        repeated = [number for number, value in zip(numbers, values, strict=True) if type(value) is StandsAlready]
+        records = [
+            Record(place, None, value)
+            for place, value in zip(stand, values, strict=True)
+            if type(value) is not StandsAlready
+        ]
+        move = Move(source, PARTITION, expected, next_offset, gaps, end_of_gap=stretch.end, repeated=repeated)
+        yield Batch(records, [move], {source.name: source})
+        expected = next_offset
 
 
-def _gaps(expected: int, group: Iterable[Numbered]) -> list[Gap]:
-    numbers = [expected - 1, *(number for number, _ in group)]
-    return [Gap(a + 1, b, FILTERED) for a, b in pairwise(numbers) if b > a + 1]
+def _untaken(given: Iterator[list[bytes]], stretches: Iterable[Stretch]) -> Iterator[Block]:
+    left, begin = deque(stretches), 0
+    for values in given:
+        end = begin + len(values)
+        while left and left[0].begin < end:
+            stretch = left[0]
+            first, last = max(begin, stretch.begin), end if stretch.end is None else min(end, stretch.end)
+            if first < last:
+                yield Block(stretch, range(first, last), values[first - begin : last - begin])
+            if stretch.end is None or stretch.end > end:
+                break
+            left.popleft()
+        begin = end
 
 
-def _groups(records: Iterable[Numbered], most_records: int, most_bytes: int) -> Iterator[list[Numbered]]:
-    group: list[Numbered] = []
-    size = 0
-    for record in records:
-        group.append(record)
-        size += len(record[1].value)
-        if len(group) >= most_records or size >= most_bytes:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+def _in_size(blocks: Iterable[Block], most_records: int, most_bytes: int) -> Iterator[Block]:
+    """The same, as many together as go into a transaction, and none of two stretches."""
+    for stretch, inside in groupby(blocks, attrgetter("stretch")):
+        numbers, values, size = list[int](), list[bytes](), 0
+        for block in inside:
+            at = 0
+            while at < len(block.values):
+                to = at + _fitting(block.values[at:], most_records - len(values), most_bytes - size)
+                numbers += block.numbers[at:to]
+                values += block.values[at:to]
+                size += sum(map(len, block.values[at:to]))
+                at = to
+                if len(values) >= most_records or size >= most_bytes:
+                    yield Block(stretch, numbers, values)
+                    numbers, values, size = [], [], 0
+        if values:
+            yield Block(stretch, numbers, values)
+
+
+def _fitting(values: list[bytes], most: int, room: int) -> int:
+    """So many of the first ones as reach one of the bounds, or all."""
+    reached = bisect_left(list(accumulate(map(len, values))), room) + 1
+    return min(reached, most, len(values))
+
+
+def _gaps(expected: int, taken: Sequence[int]) -> list[Gap]:
+    return [Gap(a + 1, b, FILTERED) for a, b in pairwise([expected - 1, *taken]) if b > a + 1]

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from ingest.archive import Numbered
+from ingest.archive import Block
 from schemas.wire import Instant
 
 _INSTANT: Final = TypeAdapter[datetime](Instant)
@@ -42,19 +42,26 @@ class Choice:
     def exhausted(self) -> bool:
         return self.made.left == 0
 
-    def wanted(self, records: Iterator[Numbered]) -> Iterator[Numbered]:
+    def wanted(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Those that are wanted; the others are neither stored nor set aside, and can be asked for another time."""
         if self._since is None and self._until is None and self.made.left is None:
-            return records
-        return self._chosen(records)
+            return blocks
+        return self._chosen(blocks)
 
-    def _chosen(self, records: Iterator[Numbered]) -> Iterator[Numbered]:
-        while not self.exhausted and (record := next(records, None)) is not None:
-            if self._outside(record[1].value):
-                self.made = self.made._replace(left_out=self.made.left_out + 1)
-                continue
-            self.made = self.made.after(1)
-            yield record
+    def _chosen(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        while not self.exhausted and (block := next(blocks, None)) is not None:
+            numbers, values = [], []
+            for number, value in zip(block.numbers, block.values, strict=True):
+                if self.exhausted:
+                    break
+                if self._outside(value):
+                    self.made = self.made._replace(left_out=self.made.left_out + 1)
+                    continue
+                self.made = self.made.after(1)
+                numbers.append(number)
+                values.append(value)
+            if values:
+                yield Block(block.stretch, numbers, values)
 
     def _outside(self, value: bytes) -> bool:
         """Whether it says a time outside. One that says none that can be read lies in no other time: it is wanted."""

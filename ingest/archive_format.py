@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from pydantic_core import from_json
 
 from ingest.archive_columns import columns_of, envelope_of_cells
 from ingest.archive_parquet import MAGIC, parquet_rows
-from ingest.content import LONGEST_LINE, Content, Given, UnreadableFileError
+from ingest.content import LONGEST_LINE, Content, UnreadableFileError
 from ingest.csv_rows import csv_header, csv_rows
 from ingest.json_records import json_array, json_lines, single_object
 from ingest.registry_platform import Worded, in_our_words
@@ -16,8 +17,8 @@ from ingest.registry_platform import Worded, in_our_words
 _NOTHING_KNOWN: Final = "neither NDJSON, nor a JSON array, CSV with the columns of readings, or Parquet"
 
 
-def records_of(content: Content, *, max_bytes: int) -> Callable[[], Iterator[Given]]:
-    """How to read the archive's records, all of them, from the first on; each call begins anew.
+def records_of(content: Content, *, max_bytes: int) -> Callable[[], Iterator[list[bytes]]]:
+    """How to read the archive's records, all of them, from the first on, some at a time; each call begins anew.
 
     :raises UnreadableFileError: when it is nothing that an archive may be, or not whole.
     """
@@ -35,7 +36,7 @@ def records_of(content: Content, *, max_bytes: int) -> Callable[[], Iterator[Giv
             return _of_readings(partial(json_array, content))
         case b"{":
             one = single_object(content, max_bytes=max_bytes)
-            return _of_readings(partial(json_lines, content) if one is None else lambda: iter((one,)))
+            return _of_readings(partial(json_lines, content) if one is None else lambda: iter(([one],)))
     lines = head.splitlines()
     if any(line.lstrip().startswith(b"{") for line in lines[1:]) and b"," not in lines[0]:
         return partial(json_lines, content)
@@ -46,11 +47,11 @@ def records_of(content: Content, *, max_bytes: int) -> Callable[[], Iterator[Giv
     return partial(csv_rows, content, header, partial(envelope_of_cells, columns))
 
 
-def _of_readings(records: Callable[[], Iterator[Given]]) -> Callable[[], Iterator[Given]]:
+def _of_readings(records: Callable[[], Iterator[list[bytes]]]) -> Callable[[], Iterator[list[bytes]]]:
     """The same records, unless they begin like a registry file: taken as readings, its content would be used up."""
-    first = next(records(), None)
+    first = next(chain.from_iterable(records()), None)
     try:
-        document = {} if first is None else from_json(first.value)
+        document = {} if first is None else from_json(first)
     except ValueError:
         return records
     if isinstance(document, dict) and "type" not in document and isinstance(in_our_words(document), Worded):

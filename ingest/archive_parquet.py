@@ -7,14 +7,14 @@ from functools import partial
 from typing import Any, Final
 
 from ingest.archive_columns import Columns, columns_of, envelope_of_row, plain
-from ingest.content import Content, Given, UnreadableFileError
+from ingest.content import Content, UnreadableFileError
 
 MAGIC: Final = b"PAR1"
 _ROWS: Final = 2_000
 _BUFFER: Final = 1_048_576
 
 
-def parquet_rows(content: Content) -> Callable[[], Iterator[Given]]:
+def parquet_rows(content: Content) -> Callable[[], Iterator[list[bytes]]]:
     """How to read its rows, each as the envelope that it stands for.
 
     :raises UnreadableFileError: when it is no whole Parquet file, or its columns are not those of an archive.
@@ -32,14 +32,14 @@ def parquet_rows(content: Content) -> Callable[[], Iterator[Given]]:
     return partial(_rows, content, columns)
 
 
-def _rows(content: Content, columns: Columns) -> Iterator[Given]:
+def _rows(content: Content, columns: Columns) -> Iterator[list[bytes]]:
     import pyarrow as pa  # noqa: PLC0415 - an extra
 
     parquet = _opened(content)
     try:
         for batch in parquet.iter_batches(_ROWS, columns=columns.used, use_threads=False):
-            for row in _in_microseconds(batch).to_pylist():
-                yield Given(envelope_of_row(columns, row if columns.envelope is not None else plain(row)))
+            rows = _in_microseconds(batch).to_pylist()
+            yield [envelope_of_row(columns, row if columns.envelope is not None else plain(row)) for row in rows]
             content.tell()
     except (pa.ArrowException, OSError) as error:
         raise UnreadableFileError(f"a Parquet file that is damaged ({type(error).__name__})") from None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ingest.archive import Piece, Standing, pieces
+from ingest.archive import Standing, batches
 from ingest.archive_choice import Choice
 from ingest.archive_format import records_of
 from ingest.batch import Batch
@@ -24,7 +24,6 @@ from ingest.pieces import store_in_pieces
 from ingest.refused_record import as_given_again
 from ingest.settings import Settings
 from ingest.stop_line import Store
-from schemas.record import Record, places
 from sinks.errors import HeldOtherwiseError, PositionMovedError
 
 Enter = Callable[[Content], Awaitable[Standing]]
@@ -115,7 +114,7 @@ async def backfill_file(
                 raise UnreadableFileError("its content is the registry's already, by: registry load") from None
             outcome.source, outcome.already_there = standing.source.name, standing.taken - outcome.records
             chosen, stored = choice.made, outcome.records
-            to_store = pieces(
+            to_store = batches(
                 given,
                 standing,
                 most_records=settings.batch_records,
@@ -148,14 +147,6 @@ async def backfill_file(
             return
 
 
-def batch_of(piece: Piece) -> Batch:
-    """The records of an archive; each tells itself when it was received."""
-    source, partition = piece.move.source, piece.move.partition
-    stand_at = places(source.name, partition, [number for number, _ in piece.records])
-    records = [Record(place, None, one.value) for place, (_, one) in zip(stand_at, piece.records, strict=True)]
-    return Batch(records, [piece.move], {source.name: source})
-
-
 @asynccontextmanager
 async def _opened(file: str, watch: Callable[[int, int], None]) -> AsyncIterator[Content]:
     """As `ingest.content.opened`; the loop turns while the file is hashed."""
@@ -167,16 +158,13 @@ async def _opened(file: str, watch: Callable[[int, int], None]) -> AsyncIterator
 
 
 async def _ahead(
-    made: Iterator[Piece], prepare: Callable[[Batch], Awaitable[None]] | None
+    made: Iterator[Batch], prepare: Callable[[Batch], Awaitable[None]] | None
 ) -> AsyncGenerator[Batch, None]:
     """Each next one is made, in a thread, and prepared while the one before is dealt with."""
 
     async def next_one() -> Batch | None:
-        piece = await asyncio.to_thread(next, made, None)
-        if piece is None:
-            return None
-        batch = batch_of(piece)
-        if prepare is not None:
+        batch = await asyncio.to_thread(next, made, None)
+        if batch is not None and prepare is not None:
             await prepare(batch)
         return batch
 

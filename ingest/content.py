@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from io import BufferedReader
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
-from typing import IO, Final, NamedTuple
+from typing import IO, Final, Self
 
 from ingest.packing import BROKEN, unpacked
 
@@ -18,7 +17,8 @@ LONGEST_LINE: Final = 67_108_864
 """Bytes: as long as a record may be made to be by READINGS_MAX_RECORD_BYTES. Beyond it a file is not made of lines."""
 _HEAD: Final = 65_536
 _CHUNK: Final = 1_048_576
-_TELL_EVERY: Final = 1_000
+_BLOCK: Final = 262_144
+"""Bytes of some hundred records: few enough to be still at hand when the next step comes to them."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 Watch = Callable[[int, int], None]
@@ -29,15 +29,28 @@ class UnreadableFileError(ValueError):
     """The file as a whole cannot be taken. The message says why in one line, and holds nothing of what it holds."""
 
 
-class Given(NamedTuple):
-    """One record of a file."""
+class NoRecord(bytes):
+    """What stands in a file where a record should; `fault` says why it is none."""
 
-    value: bytes
-    """As given; a row of CSV as the JSON object that it stands for."""
-    fault: str | None = None
-    """Why it is no record at all: then it is malformed, and `value` is what stood there."""
-    stands: bool = False
-    """It is a record that the ledger has already, at a place of its own."""
+    fault: str
+
+    def __new__(cls, value: bytes, fault: str) -> Self:
+        self = super().__new__(cls, value)
+        self.fault = fault
+        return self
+
+
+def in_blocks(records: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Some at a time, as many as are read of a file at once."""
+    block, size = list[bytes](), 0
+    for record in records:
+        block.append(record)
+        size += len(record)
+        if size >= _BLOCK:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 class Content:
@@ -71,22 +84,27 @@ class Content:
     def whole(self) -> bytes:
         return self._stream().read()
 
-    def lines(self) -> Iterator[bytes]:
-        """Its lines from the first on, ends included, one at a time.
+    def lines(self) -> Iterator[list[bytes]]:
+        """Its lines from the first on, without their ends (LF), some at a time.
 
         :raises UnreadableFileError: when one is too long for the memory that a load may take.
         """
-        stream = self._stream()
+        stream, ended, begun, length = self._stream(), 0, list[bytes](), 0
         with _read_through():
-            for number in count(1):
-                line = stream.readline(LONGEST_LINE + 1)
-                if len(line) > LONGEST_LINE:
-                    raise UnreadableFileError(f"line {number} is longer than {LONGEST_LINE} bytes")
-                if number % _TELL_EVERY == 0 or not line:
-                    self.tell()
-                if not line:
-                    return
-                yield line
+            while chunk := stream.read(_BLOCK):
+                first, *others = chunk.split(b"\n")
+                begun.append(first)
+                length += len(first)
+                if length > LONGEST_LINE:  # those that begin and end within what is read at once are shorter
+                    raise UnreadableFileError(f"line {ended + 1} is longer than {LONGEST_LINE} bytes")
+                self.tell()
+                if others:
+                    lines = [b"".join(begun), *others]
+                    begun = [lines.pop()]
+                    ended, length = ended + len(lines), len(begun[0])
+                    yield lines
+        if length:
+            yield [b"".join(begun)]
 
     def check_unchanged(self) -> None:
         """Nothing, if the file is still the one that was hashed.

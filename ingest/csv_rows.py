@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ingest.content import Content, Given
+from ingest.content import Content, NoRecord, in_blocks
 
 BLANKS: Final = " \t"
 _NOT_UTF_8: Final = re.compile("[\ud800-\udfff]")
@@ -28,9 +28,13 @@ def csv_header(head: bytes) -> list[str] | None:
         return None
 
 
-def csv_rows(content: Content, header: list[str], said: Callable[[list[str]], bytes]) -> Iterator[Given]:
+def csv_rows(content: Content, header: list[str], said: Callable[[list[str]], bytes]) -> Iterator[list[bytes]]:
     """One record a row: what its cells say; a row that is none as it stood in the file."""
-    lines = _Lines(content.lines())
+    return in_blocks(_rows(content, header, said))
+
+
+def _rows(content: Content, header: list[str], said: Callable[[list[str]], bytes]) -> Iterator[bytes]:
+    lines = _Lines(line + b"\n" for lines in content.lines() for line in lines)
     reader = csv.reader(lines, strict=True)
     first = True
     while True:
@@ -40,7 +44,7 @@ def csv_rows(content: Content, header: list[str], said: Callable[[list[str]], by
         except StopIteration:
             return
         except csv.Error as error:
-            yield Given(lines.give_back_all_but_one(), _fault(error))
+            yield NoRecord(lines.give_back_all_but_one(), _fault(error))
             continue
         cells = [cell.strip(BLANKS) for cell in row]
         if not any(cells):
@@ -48,11 +52,11 @@ def csv_rows(content: Content, header: list[str], said: Callable[[list[str]], by
         if first:
             first = False  # the header
         elif _NOT_UTF_8.search("".join(cells)):
-            yield Given(lines.as_given(), "not UTF-8")
+            yield NoRecord(lines.as_given(), "not UTF-8")
         elif len(cells) != len(header):
-            yield Given(lines.as_given(), f"a row of {len(cells)} cells under a header of {len(header)}")
+            yield NoRecord(lines.as_given(), f"a row of {len(cells)} cells under a header of {len(header)}")
         else:
-            yield Given(said(cells))
+            yield said(cells)
 
 
 class _Lines:

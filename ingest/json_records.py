@@ -3,12 +3,12 @@
 import json
 import re
 from collections.abc import Iterator
-from itertools import islice, starmap
+from itertools import chain
 from typing import Any, Final
 
 from pydantic_core import from_json
 
-from ingest.content import Content, Given, UnreadableFileError
+from ingest.content import Content, UnreadableFileError, in_blocks
 
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 
@@ -21,14 +21,13 @@ def _unread(_text: str) -> None:
 _scan: Final = json.JSONDecoder(strict=False, parse_int=_unread, parse_float=_unread, parse_constant=_unread).raw_decode
 
 
-def json_lines(content: Content) -> Iterator[Given]:
+def json_lines(content: Content) -> Iterator[list[bytes]]:
     """One record a line; blank lines are none."""
-    for line in content.lines():
-        if value := line.strip(b" \t\r\n"):
-            yield Given(value)
+    for lines in content.lines():
+        yield [record for line in lines if (record := line.strip(b" \t\r"))]
 
 
-def json_array(content: Content) -> Iterator[Given]:
+def json_array(content: Content) -> Iterator[list[bytes]]:
     """One record an element, its bytes as they stand in the file. The text is held in memory, the elements are not.
 
     :raises UnreadableFileError: at once, when it is not one whole array: a broken one is not taken in part.
@@ -38,19 +37,16 @@ def json_array(content: Content) -> Iterator[Given]:
     except UnicodeDecodeError:
         raise UnreadableFileError("not UTF-8") from None
 
-    def given(begin: int, end: int) -> Given:
-        return Given(text[begin:end].encode())
-
-    return starmap(given, list(_elements(text)))
+    return in_blocks(text[begin:end].encode() for begin, end in list(_elements(text)))
 
 
-def single_object(content: Content, *, max_bytes: int) -> Given | None:
+def single_object(content: Content, *, max_bytes: int) -> bytes | None:
     """The one object that the whole file is, written over many lines; None if it is none."""
-    lines = islice(content.lines(), 2)
+    lines = chain.from_iterable(content.lines())
     if content.unpacked_size > max_bytes or _object(next(lines, b"")) is not None or next(lines, None) is None:
         return None
     whole = content.whole().strip()
-    return Given(whole) if _object(whole) is not None else None
+    return None if _object(whole) is None else whole
 
 
 def _object(value: bytes) -> dict[str, Any] | None:

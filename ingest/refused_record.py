@@ -14,7 +14,7 @@ from binascii import Error as Base64Error
 from hashlib import blake2b
 from typing import Any, Final
 
-from ingest.content import Given
+from ingest.content import NoRecord
 from schemas.judgement import Entry, Judgement, Rejected
 
 _RECORD, _BASE64, _DIGEST, _RECEIVED_AT = "record", "recordBase64", "digest", "receivedAt"
@@ -42,23 +42,29 @@ def line_of(entry: Entry[Judgement], *, as_new: bool = False) -> dict[str, Any]:
     }
 
 
-def as_given_again(given: Given) -> Given:
-    """What a line of an archive gives: if it is one of these, the record in it; else the line itself."""
-    if _NAME not in given.value:
-        return given
+class StandsAlready(bytes):
+    """A line of an archive that gives a record that the ledger has already, at a place of its own."""
+
+
+def as_given_again(lines: list[bytes]) -> list[bytes]:
+    """What lines of an archive give: those that are one of these the record in it, all others themselves."""
+    return [_given_again(line) if _NAME in line else line for line in lines]
+
+
+def _given_again(line: bytes) -> bytes:
     try:
-        document = json.loads(given.value)
+        document = json.loads(line)
     except (ValueError, RecursionError):
-        return given
+        return line
     if not isinstance(document, dict) or _DIGEST not in document or not {_RECORD, _BASE64} & document.keys():
-        return given
+        return line
     told = {name: document[name] for name in (_RECORD, _BASE64) if name in document}
     if document[_DIGEST] == _digest(told):
-        return Given(given.value, stands=True)
+        return StandsAlready(line)
     try:
-        return Given(_value(told, document.get(_RECEIVED_AT)))
+        return _value(told, document.get(_RECEIVED_AT))
     except ValueError as error:
-        return Given(given.value, str(error))
+        return NoRecord(line, str(error))
 
 
 def _told(payload: bytes) -> dict[str, Any]:

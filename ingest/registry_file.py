@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 from pydantic_core import to_json
 
 from enrich.law import Law
-from ingest.archive import Piece, Standing, enter, pieces
+from ingest.archive import Standing, batches, enter
 from ingest.batch import Batch
 from ingest.change import STATE
-from ingest.content import Content, Given, UnreadableFileError, Watch, opened
+from ingest.content import Content, NoRecord, UnreadableFileError, Watch, opened
 from ingest.csv_rows import csv_rows
 from ingest.json_records import json_array, json_lines, single_object
 from ingest.patience import Patience
@@ -56,8 +56,8 @@ class Loaded:
 class Format(NamedTuple):
     """How to read a file, once it is known what it is."""
 
-    records: Callable[[], Iterator[Given]]
-    """All records, from the first on; each call begins anew."""
+    records: Callable[[], Iterator[list[bytes]]]
+    """All records, from the first on, some at a time; each call begins anew."""
     ignored_columns: list[str]
 
 
@@ -74,7 +74,7 @@ def format_of(content: Content, *, max_bytes: int) -> Format:
             return Format(partial(json_array, content), [])
         case b"{":
             one = single_object(content, max_bytes=max_bytes)
-            return Format(partial(json_lines, content) if one is None else lambda: iter((one,)), [])
+            return Format(partial(json_lines, content) if one is None else lambda: iter(([one],)), [])
     header = registry_header(head)
     if header is not None:
         rows = partial(csv_rows, content, header, partial(state_of, header))
@@ -112,14 +112,14 @@ async def load_file(
                 raise UnreadableFileError("its content was stored as readings already, by: readings backfill") from None
             loaded.records = standing.taken
             try:
-                for piece in pieces(
+                for batch in batches(
                     given,
                     standing,
                     most_records=min(settings.batch_records, MOST_STATES),
                     most_bytes=settings.batch_bytes,
                 ):
                     content.check_unchanged()
-                    await _store(piece, loaded, database=database, settings=settings)
+                    await _store(batch, loaded, database=database, settings=settings)
             except PositionMovedError:
                 given = form.records()  # somebody else loads it, too, or our own commit held: on from where it stands
                 continue
@@ -146,26 +146,21 @@ def file_state(record: Record, *, source: Source, law: Law) -> State | NotUnders
     )
 
 
-async def _store(piece: Piece, loaded: Loaded, *, database: Database, settings: Settings) -> None:
-    source = piece.move.source
-    records = [
-        Record(Place(source.name, piece.move.partition, number), None, given.value) for number, given in piece.records
-    ]
+async def _store(read: Batch, loaded: Loaded, *, database: Database, settings: Settings) -> None:
     told: Mapping[Place, State | NotUnderstood] = {
-        record.place: file_state(record, source=source, law=settings.law)
-        if given.fault is None
-        else NotUnderstood(Reason.MALFORMED, given.fault)
-        for record, (_, given) in zip(records, piece.records, strict=True)
+        record.place: NotUnderstood(Reason.MALFORMED, record.value.fault)
+        if isinstance(record.value, NoRecord)
+        else file_state(record, source=read.sources[record.place.source], law=settings.law)
+        for record in read.records
     }
-    moved = Batch(records, [piece.move], {source.name: source})
 
     async def store_batch(batch: Batch) -> None:
         change = await store_states(batch, lambda record: told[record.place], database=database)
         loaded.states += change.added.pop(STATE, 0)
         loaded.rejected.update(change.added)
 
-    await store_in_pieces(moved, store_batch, patiently=Patience(give_up_after_s=settings.connect_timeout_s))
-    loaded.records += len(records)
+    await store_in_pieces(read, store_batch, patiently=Patience(give_up_after_s=settings.connect_timeout_s))
+    loaded.records += len(read.records)
     for place, understood in told.items():
         if isinstance(understood, NotUnderstood) and len(loaded.examples) < _EXAMPLES:
             loaded.examples.append((place.offset, str(understood.reason), understood.detail))
