@@ -30,6 +30,7 @@ test-timescale: $(DEV)  ## Run the tests on TimescaleDB itself; needs Node
 	@$(BIN)/python -m pytest -m timescale
 
 compile: $(DEV)  ## Compile what every reading passes through, in place, as the image does; needs a C compiler
+	@find enrich ingest schemas sinks -name '*.so' -delete  # also those of modules that are compiled no more
 	@COMPILE_READINGS=1 $(BIN)/python setup.py --quiet build_ext --force --inplace
 	@$(BIN)/readings --version
 

@@ -10,6 +10,7 @@ import os
 from setuptools import setup
 
 HOT = [
+    "enrich/as_of.py",
     "enrich/judge.py",
     "enrich/offsets.py",
     "enrich/rank.py",

@@ -9,17 +9,24 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 from schemas.states import State
+from schemas.value import Value
 
 
-class Said(NamedTuple):
+class Said(Value):
     """One value of one field, from a moment on."""
 
-    effective_at: datetime
-    value: Any
-    state: State
+    __slots__ = ("effective_at", "state", "value")
+
+    def __init__(self, effective_at: datetime, value: Any, state: State) -> None:
+        self.effective_at: Final = effective_at
+        self.value: Final = value
+        self.state: Final = state
+
+    def said(self) -> tuple[object, ...]:
+        return self.effective_at, self.value, self.state
 
 
 def changes(states: Iterable[State]) -> list[State]:
@@ -44,8 +51,11 @@ def history(recorded: Iterable[State], name: str) -> list[Said]:
 
 def as_of(said: Sequence[Said], at: datetime) -> Said | None:
     """The last of `said` that is effective by `at`."""
-    found = bisect_right(said, at, key=attrgetter("effective_at"))
-    return said[found - 1] if found else None
+    if not said or at < said[0].effective_at:
+        return None
+    if at >= said[-1].effective_at:  # most histories are short: only what is asked of long ones is searched for
+        return said[-1]
+    return said[bisect_right(said, at, key=attrgetter("effective_at")) - 1]
 
 
 def home(zips: Sequence[Said], countries: Sequence[Said], at: datetime) -> tuple[Said | None, Said | None]:

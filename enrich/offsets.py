@@ -43,11 +43,17 @@ def offset_s(zone: str, at: datetime) -> int:
     """
     if at.tzinfo is not UTC:
         at = _in_utc(at)
+    asked = _ASKED.get(zone)
+    if asked is not None and asked[0] <= at < asked[1]:
+        return asked[2]
     clock = _CLOCKS[zone]
     following = bisect_right(clock.changes, at)
-    if following == len(clock.changes) and clock.rule is not None:
-        return _ruled_offset_s(clock.rule, at)
-    return clock.offsets[following]
+    if following == len(clock.changes):
+        return clock.offsets[following] if clock.rule is None else _ruled_offset_s(clock.rule, at)
+    offset = clock.offsets[following]
+    if following > 0:
+        _ASKED[zone] = clock.changes[following - 1], clock.changes[following], offset
+    return offset
 
 
 def next_change(zone: str, at: datetime) -> tuple[datetime, int] | None:
@@ -89,6 +95,8 @@ class _Clocks(dict[str, Clock]):
 
 
 _CLOCKS: Final = _Clocks()
+_ASKED: Final = dict[str, tuple[datetime, datetime, int]]()
+"""Of each zone what was asked of last: two changes, and the offset between them. Most readings are of one season."""
 
 
 def _read(zone: str) -> Clock:

@@ -59,21 +59,23 @@ What = TypeVar("What")
 class Timeline(Value, Generic[What]):
     """What held when."""
 
-    __slots__ = ("moments", "values")
+    __slots__ = ("_now", "_since", "moments", "values")
 
     def __init__(self, moments: tuple[datetime, ...], values: tuple[What, ...]) -> None:
         self.moments: Final = moments
         self.values: Final = values
         """One more than `moments`: the first holds before them all."""
+        # What holds now, which most ask for, is had without a look at the others.
+        self._since: Final = moments[-1] if moments else None
+        self._now: Final = values[-1]
 
     def said(self) -> tuple[object, ...]:
         return self.moments, self.values
 
     def at(self, at: datetime) -> What:
-        moments = self.moments
-        if not moments or at >= moments[-1]:  # most ask for what holds now
-            return self.values[-1]
-        return self.values[bisect_right(moments, at)]
+        if self._since is None or at >= self._since:
+            return self._now
+        return self.values[bisect_right(self.moments, at)]
 
 
 NOTHING_LEARNT: Final = -1

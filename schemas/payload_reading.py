@@ -1,7 +1,7 @@
 """What a payload says whose fields are valid: a reading."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import PydanticCustomError
 
@@ -12,21 +12,28 @@ from schemas.reading import MEASURES, MEASURES_OF, Reading
 Payload = dict[str, Any]
 
 
-def readers(
-    kind: Kind, convert: Callable[[Payload], None] | None
-) -> tuple[Callable[[Payload], Reading], Callable[[Payload], Reading]]:
-    """What makes readings of payloads of that kind: of those whose time is an instant, and of those with a string.
+class Reader:
+    """Makes readings of the payloads of one kind.
 
-    What is no reading all the same raises `PydanticCustomError`, a `ValueError`; in the second, a time that is not
-    written plainly raises `ValueError` too.
+    What is no reading all the same raises `PydanticCustomError`, a `ValueError`, which pydantic takes for a broken rule.
 
-    :param convert: makes of its measures those that are stored, where they may come in another unit or by another name.
+    :param convert: makes of its measures those that are stored: from another unit, or another name.
     """
-    measures = [MEASURES[column] for column in MEASURES_OF[kind]]
 
-    def reading(payload: Payload) -> Reading:
-        if convert is not None:
-            convert(payload)
+    def __init__(self, kind: Kind, convert: Callable[[Payload], None] | None) -> None:
+        self._kind: Final = kind
+        self._convert: Final = convert
+        self._measures: Final = [MEASURES[column] for column in MEASURES_OF[kind]]
+
+    def reading_at(self, payload: Payload) -> Reading:
+        """Of one whose time is still a string; raises `ValueError`, too, if it is not written plainly."""
+        payload["readingTimestamp"] = plain_instant(payload["readingTimestamp"])
+        return self.reading(payload)
+
+    def reading(self, payload: Payload) -> Reading:
+        """Of one whose time is an instant."""
+        if self._convert is not None:
+            self._convert(payload)
         device: Payload | None = payload.get("device")
         patient: Payload | None = payload.get("patient")
         device_id, patient_id = payload.get("deviceId"), payload.get("patientId")
@@ -43,7 +50,7 @@ def readers(
         if device_id is None and patient_id is None and not identifiers:
             raise PydanticCustomError("names_nobody", "names no device and no patient")
         return Reading(
-            kind,
+            self._kind,
             payload["readingTimestamp"],
             device_id,
             identifiers,
@@ -51,14 +58,8 @@ def readers(
             payload.get("deviceTimeZoneOffset"),
             payload.get("manual") is True,
             payload.get("id"),
-            tuple([payload.get(measure) for measure in measures]),
+            tuple([payload.get(measure) for measure in self._measures]),
         )
-
-    def reading_at(payload: Payload) -> Reading:
-        payload["readingTimestamp"] = plain_instant(payload["readingTimestamp"])
-        return reading(payload)
-
-    return reading, reading_at
 
 
 def _identifiers(said: str | None, nested: list[Payload] | None) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict  # Python's own, up to 3.11, keeps too little for pydantic
 
 from schemas.kinds import Kind
-from schemas.payload_reading import readers
+from schemas.payload_reading import Reader
 from schemas.reading import Reading
 from schemas.wire import WIRE, Double, Id, InstantText, Int32, Int64, OffsetSeconds, Word, finite
 
@@ -143,9 +143,8 @@ class PayloadOf(NamedTuple):
     model: type[Payload]
     reading: Callable[[object], Reading]
     """What a payload says. Raises `pydantic.ValidationError` when it is none."""
-    reading_at: Callable[[dict[str, Any]], Reading]
-    """The same of one that msgspec took for the model. Raises `ValueError` when it is none, or its time is written
-    otherwise than `plain_instant` reads it."""
+    reader: Reader
+    """What makes the reading of one that was taken for the model."""
 
 
 def _payload_of(kind: Kind, model: Any, convert: Callable[[Any], None] | None = None) -> PayloadOf:
@@ -153,9 +152,9 @@ def _payload_of(kind: Kind, model: Any, convert: Callable[[Any], None] | None = 
 
     :param convert: makes of its measures those that are stored, where they may come in another unit or by another name.
     """
-    reading, reading_at = readers(kind, convert)
-    adapter: TypeAdapter[Reading] = TypeAdapter(Annotated[model, AfterValidator(reading)])
-    return PayloadOf(kind, model, adapter.validator.validate_python, reading_at)
+    reader = Reader(kind, convert)
+    adapter: TypeAdapter[Reading] = TypeAdapter(Annotated[model, AfterValidator(reader.reading)])
+    return PayloadOf(kind, model, adapter.validator.validate_python, reader)
 
 
 def _fahrenheit(payload: Any) -> None:

@@ -6,8 +6,8 @@ from typing import Any, Final, Union
 from msgspec import Struct, defstruct
 from msgspec.json import Decoder
 
+from schemas.payload_reading import Reader
 from schemas.payloads import PAYLOADS, PayloadOf
-from schemas.reading import Reading
 
 
 class PlainEnvelope(Struct, rename="camel"):
@@ -22,9 +22,9 @@ def _of(type_: str, payload: PayloadOf) -> type[Struct]:
     return defstruct(payload.model.__name__, said, bases=(PlainEnvelope,), tag_field="type", tag=type_)
 
 
-READING_AT: Final[dict[type[Struct], Callable[[dict[str, Any]], Reading]]] = {
-    _of(type_, payload): payload.reading_at for type_, payload in PAYLOADS.items()
+READERS: Final[dict[type[Struct], Reader]] = {
+    _of(type_, payload): payload.reader for type_, payload in PAYLOADS.items()
 }
 """What makes a reading of the payload in each."""
-decode: Final[Callable[[bytes], PlainEnvelope]] = Decoder(Union[tuple(READING_AT)]).decode  # noqa: UP007
+decode: Final[Callable[[bytes], PlainEnvelope]] = Decoder(Union[tuple(READERS)]).decode  # noqa: UP007
 """Raises `ValueError` for whatever is none, and for some that are."""

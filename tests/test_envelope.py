@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas import envelope as read
 from schemas.envelope import NotUnderstood, archived_received_at
 from schemas.plain import is_plain, plain_instant
-from schemas.plain_envelope import READING_AT, decode
+from schemas.plain_envelope import READERS, decode
 from schemas.wire import RFC3339
 from tests.both_ways import LIMITS, told, told_of_line
 from tests.build import envelope
@@ -179,7 +179,7 @@ USUAL = [
 def test_what_is_usual_is_read_in_one_go(value: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else all of these compare one way with itself."""
     assert is_plain(value, **LIMITS)
-    reading = READING_AT[type(decode(value))](decode(value).payload)
+    reading = READERS[type(decode(value))].reading_at(decode(value).payload)
     line = value[:-1] + b',"receivedAt":"%s"}' % TAKEN.encode()
     assert told(value) == (reading, reading)
     assert told_of_line(line) == ((reading, datetime.fromisoformat(TAKEN)),) * 2
