@@ -28,6 +28,10 @@ class Said(Value):
     def said(self) -> tuple[object, ...]:
         return self.effective_at, self.value, self.state
 
+    def __repr__(self) -> str:
+        """What was said may be a zip code."""
+        return f"Said({self.effective_at!r}, …, {self.state!r})"
+
 
 def changes(states: Iterable[State]) -> list[State]:
     """The states without those that only repeat one: in the order in which they were recorded."""

@@ -15,7 +15,7 @@ Payload = dict[str, Any]
 class Reader:
     """Makes readings of the payloads of one kind.
 
-    What is no reading all the same raises `PydanticCustomError`, a `ValueError`, which pydantic takes for a broken rule.
+    What is none all the same raises `PydanticCustomError`, a `ValueError` that pydantic takes for a broken rule.
 
     :param convert: makes of its measures those that are stored: from another unit, or another name.
     """

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from enrich.as_of import Said
 from enrich.registry import DeviceAsOf, PatientAsOf, Timeline
 from schemas.envelope import NotUnderstood, understand
 from schemas.judgement import Accepted, Entry, Rejected
@@ -31,6 +32,9 @@ def reading() -> Reading:
 def every_value() -> list[Value]:
     """One of each class, made anew, and no two of its attributes alike."""
     rejected = Rejected(Reason.INVALID, "payload.weight: Field required", Kind.WEIGHT, reading(), 5, 6, 7, SECRET)
+    state = State(
+        About.PATIENT, 6, {"zipCode": SECRET.decode()}, AT, AT.replace(hour=8), True, AT.replace(hour=9), PLACE
+    )
     return [
         Record(PLACE, AT, SECRET, carrier=Record(Place("kafka:readings.backfill", 1, 3), AT, SECRET)),
         reading(),
@@ -38,7 +42,8 @@ def every_value() -> list[Value]:
         rejected,
         Entry(PLACE, AT, rejected),
         NotUnderstood(Reason.INVALID, "payload: Field required", Kind.WEIGHT),
-        State(About.PATIENT, 6, {"zipCode": SECRET.decode()}, AT, AT.replace(hour=8), True, AT.replace(hour=9), PLACE),
+        state,
+        Said(AT, SECRET.decode(), state),
         DeviceAsOf("withPatient", True, 6, 7),
         PatientAsOf("America/New_York", 7),
         Timeline((AT,), (PatientAsOf(None, None), PatientAsOf("America/New_York", 7))),
@@ -64,4 +69,4 @@ def test_a_value_is_what_it_says(number: int) -> None:
     try:
         assert hash(value) == hash(alike)
     except TypeError:
-        assert isinstance(value, State)  # what it says is a dictionary
+        assert isinstance(value, State | Said)  # what it says is a dictionary
