@@ -43,10 +43,9 @@ class Standing(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Records that nobody has taken."""
+    """Records that follow each other in a stretch that nobody has taken."""
 
     stretch: Stretch
-    """In which they lie."""
     numbers: Sequence[int]
     values: list[bytes]
 
@@ -134,24 +133,19 @@ def _in_size(blocks: Iterable[Block], most_records: int, most_bytes: int) -> Ite
     for stretch, inside in groupby(blocks, attrgetter("stretch")):
         numbers, values, size = list[int](), list[bytes](), 0
         for block in inside:
-            at = 0
+            at, sizes = 0, list(accumulate(map(len, block.values), initial=0))
             while at < len(block.values):
-                to = at + _fitting(block.values[at:], most_records - len(values), most_bytes - size)
+                full = bisect_left(sizes, sizes[at] + most_bytes - size, at + 1)
+                to = min(full, at + most_records - len(values), len(block.values))
                 numbers += block.numbers[at:to]
                 values += block.values[at:to]
-                size += sum(map(len, block.values[at:to]))
+                size += sizes[to] - sizes[at]
                 at = to
                 if len(values) >= most_records or size >= most_bytes:
                     yield Block(stretch, numbers, values)
                     numbers, values, size = [], [], 0
         if values:
             yield Block(stretch, numbers, values)
-
-
-def _fitting(values: list[bytes], most: int, room: int) -> int:
-    """So many of the first ones as reach one of the bounds, or all."""
-    reached = bisect_left(list(accumulate(map(len, values))), room) + 1
-    return min(reached, most, len(values))
 
 
 def _gaps(expected: int, taken: Sequence[int]) -> list[Gap]:

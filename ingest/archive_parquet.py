@@ -3,11 +3,10 @@
 import io
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, Final
 
 from ingest.archive_columns import Columns, columns_of, envelope_of_row, plain
-from ingest.content import Content, UnreadableFileError
+from ingest.content import Content, UnreadableFileError, in_blocks
 
 MAGIC: Final = b"PAR1"
 _ROWS: Final = 2_000
@@ -29,17 +28,17 @@ def parquet_rows(content: Content) -> Callable[[], Iterator[list[bytes]]]:
         columns = columns_of(_opened(content).schema_arrow.names)
     except (pa.ArrowException, OSError) as error:
         raise UnreadableFileError(f"a Parquet file that is cut off or damaged ({type(error).__name__})") from None
-    return partial(_rows, content, columns)
+    return lambda: in_blocks(_rows(content, columns))
 
 
-def _rows(content: Content, columns: Columns) -> Iterator[list[bytes]]:
+def _rows(content: Content, columns: Columns) -> Iterator[bytes]:
     import pyarrow as pa  # noqa: PLC0415 - an extra
 
     parquet = _opened(content)
     try:
         for batch in parquet.iter_batches(_ROWS, columns=columns.used, use_threads=False):
-            rows = _in_microseconds(batch).to_pylist()
-            yield [envelope_of_row(columns, row if columns.envelope is not None else plain(row)) for row in rows]
+            for row in _in_microseconds(batch).to_pylist():
+                yield envelope_of_row(columns, row if columns.envelope is not None else plain(row))
             content.tell()
     except (pa.ArrowException, OSError) as error:
         raise UnreadableFileError(f"a Parquet file that is damaged ({type(error).__name__})") from None

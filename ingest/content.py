@@ -19,6 +19,8 @@ _HEAD: Final = 65_536
 _CHUNK: Final = 1_048_576
 _BLOCK: Final = 262_144
 """Bytes of some hundred records: few enough to be still at hand when the next step comes to them."""
+_MOST: Final = 1_000
+"""Records: each may be an object of its own, however small."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 Watch = Callable[[int, int], None]
@@ -46,7 +48,7 @@ def in_blocks(records: Iterable[bytes]) -> Iterator[list[bytes]]:
     for record in records:
         block.append(record)
         size += len(record)
-        if size >= _BLOCK:
+        if size >= _BLOCK or len(block) == _MOST:
             yield block
             block, size = [], 0
     if block:

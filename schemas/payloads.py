@@ -158,7 +158,7 @@ def _payload_of(kind: Kind, model: Any, convert: Callable[[Any], None] | None = 
 
 
 def _fahrenheit(payload: Any) -> None:
-    if payload["temperatureUnit"] in ("celsius", "Celsius", "c", "C"):
+    if payload["temperatureUnit"].lower() in ("celsius", "c"):
         payload["temperature"] = finite(payload["temperature"] * 9 / 5 + 32)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 _BACKSLASH: Final = ord("\\")
 _BRACKET: Final = ord("[")
 _LONGEST: Final = 4096
+"""Bytes: shorter than any whole number that is too long for Python, of more than 4,300 digits."""
 
 
 def may_be_deeper_than(value: bytes, limit: int) -> bool:
@@ -17,8 +18,8 @@ def may_be_deeper_than(value: bytes, limit: int) -> bool:
 def is_plain(value: bytes, *, max_bytes: int, max_depth: int) -> bool:
     """Whether msgspec, if it takes these bytes, has seen all that rule 1 asks for.
 
-    What it skips it reads for JSON alone: neither for UTF-8, nor for NUL, nor for whole numbers that are too long for
-    Python (of more than 4,300 digits).
+    What it skips it reads for its syntax alone: whether it is UTF-8, holds NUL or half a surrogate pair, both of which
+    only an escape can spell, is nested too deep or a number too long, it does not see.
     """
     return (
         len(value) <= min(max_bytes, _LONGEST)

@@ -150,7 +150,10 @@ InstantText = Annotated[str, _Instant()]
 
 
 class Word:
-    """A string equal to one of `accepted` without regard to case; it is stored in lower case."""
+    """A string equal to one of `accepted` without regard to case; it is stored in lower case.
+
+    Whatever type it annotates: a `Literal` of the usual spellings there is for msgspec.
+    """
 
     def __init__(self, *accepted: str) -> None:
         self.accepted = accepted

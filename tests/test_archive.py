@@ -44,9 +44,11 @@ def test_lines_are_what_lies_between_their_ends(block, written):
 def test_blocks_hold_every_record_in_its_order(some):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(read, "_BLOCK", 20)
+        patch.setattr(read, "_MOST", 5)
         blocks = list(in_blocks(some))
     assert list(chain.from_iterable(blocks)) == some
-    assert all(sum(map(len, block[:-1])) < 20 <= sum(map(len, block)) for block in blocks[:-1])
+    assert all(len(block) <= 5 and sum(map(len, block[:-1])) < 20 for block in blocks)
+    assert all(len(block) == 5 or sum(map(len, block)) >= 20 for block in blocks[:-1])
 
 
 @given(values, cuts, bounds, st.lists(st.integers(0, 50), unique=True, max_size=8))
@@ -103,6 +105,21 @@ def test_what_the_ledger_has_elsewhere_is_counted_and_not_given(some, at, most, 
     made = list(batches(cut(some, at), standing_at(SOURCE, 0, []), **most))
     assert [n for batch in made for n in batch.moves[0].repeated] == [n for n in range(len(some)) if n in there]
     assert [r.place.offset for batch in made for r in batch.records] == [n for n in range(len(some)) if n not in there]
+
+
+def test_small_batches_of_a_large_block_cost_no_more_than_large_ones():
+    asked = 0
+
+    class Counted(bytes):
+        def __len__(self) -> int:
+            nonlocal asked
+            asked += 1
+            return super().__len__()
+
+    block = [Counted(b"12")] * 5_000
+    made = list(batches(iter([block]), standing_at(SOURCE, 0, []), most_records=1, most_bytes=100))
+    assert len(made) == 5_000
+    assert asked <= 2 * len(block)
 
 
 def test_no_more_is_read_than_is_taken():

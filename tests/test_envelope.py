@@ -77,7 +77,7 @@ ODD = [
     envelope()[:-1] + b',"other":[1,]}',
     envelope()[:-1] + b',"receivedAt":5}',
     envelope()[:-1] + b',"receivedAt":"2026-07-01T12:00:00.1234567+00:00"}',
-    envelope()[:-1] + b',"other":' + b"[" * 40 + b"]" * 40 + b"}",
+    *(envelope()[:-1] + b',"other":' + b"[" * depth + b"]" * depth + b"}" for depth in (62, 63, 64)),
     envelope()[:-1] + b',"type":"reading.weight"}',
     envelope("weight", weight=1)[:-1]
     + b',"payload":{"readingTimestamp":"2026-07-01T12:00:00Z","deviceId":2,"weight":2}}',
