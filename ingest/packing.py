@@ -28,7 +28,8 @@ def unpacked(descriptor: int) -> io.BufferedReader:
     file.seek(0)
     if head.startswith(GZIP):
         # For a third of what Python's own takes: an archive is unpacked twice, to hash it and to read it.
-        return io.BufferedReader(igzip.IGzipFile(fileobj=file, mode="rb"), _BUFFER)  # type: ignore[no-untyped-call]
+        unzipped = igzip.IGzipFile(fileobj=file, mode="rb")  # type: ignore[no-untyped-call]  # the package annotates it not
+        return io.BufferedReader(unzipped, _BUFFER)
     if head == ZSTANDARD:
         return io.BufferedReader(zstd.ZstdFile(file, mode="rb"), _BUFFER)
     return io.BufferedReader(file, _BUFFER)

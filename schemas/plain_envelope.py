@@ -26,5 +26,5 @@ READERS: Final[dict[type[Struct], Reader]] = {
     _of(type_, payload): payload.reader for type_, payload in PAYLOADS.items()
 }
 """What makes a reading of the payload in each."""
-decode: Final[Callable[[bytes], PlainEnvelope]] = Decoder(Union[tuple(READERS)]).decode  # noqa: UP007
+decode: Final[Callable[[bytes], PlainEnvelope]] = Decoder(Union[tuple(READERS)]).decode  # noqa: UP007 - no `|` takes a list
 """Raises `ValueError` for whatever is none, and for some that are."""
