@@ -96,9 +96,10 @@ async def backfill(
             rehearsal = Rehearsal(database, registry, settings.law)
             enter_archive, judge_and_store = rehearsal.enter, rehearsal.store
         else:
-            ahead = Ahead(registry, settings.law)
+            newest = Newest()
+            ahead = Ahead(registry, settings.law, newest)
             judge_and_store = partial(
-                store, database=database, registry=registry, law=settings.law, newest=Newest(), ahead=ahead
+                store, database=database, registry=registry, law=settings.law, newest=newest, ahead=ahead
             )
             prepare = ahead.judge
         line = StopLine(0 if manner.accept_bad_input else settings.stop_line_window, settings.stop_line_share)

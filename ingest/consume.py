@@ -160,8 +160,9 @@ class Consumer:
         await self._follow("registry", self._registry_source, store_batch)
 
     async def _follow_live(self, *, wait: bool, accept_bad_input: bool) -> None:
-        ahead = Ahead(self._registry, self._law)
-        store_batch = self._storing("readings", self._database, accept_bad_input=accept_bad_input, ahead=ahead)
+        newest = Newest()
+        ahead = Ahead(self._registry, self._law, newest)
+        store_batch = self._storing("readings", self._database, newest, accept_bad_input=accept_bad_input, ahead=ahead)
         stand_still = self._standing_still("stopped", wait=wait)
         await self._follow(
             "readings", self._readings_source, store_batch, self._wait_for_registry, stand_still, ahead.judge
@@ -169,7 +170,7 @@ class Consumer:
 
     async def _follow_backfill(self, source: KafkaSource, *, wait: bool, accept_bad_input: bool) -> None:
         """The backfill topic, beside the live readings: by the same function, and after them."""
-        store_batch = self._storing("backfill", self._backfill_database, accept_bad_input=accept_bad_input)
+        store_batch = self._storing("backfill", self._backfill_database, Newest(), accept_bad_input=accept_bad_input)
         stand_still = self._standing_still("backfill: stopped", wait=wait)
 
         async def store_after_live(batch: Batch) -> None:
@@ -185,11 +186,11 @@ class Consumer:
         await self._follow("backfill", source, store_after_live, registry_waited_for, stand_still)
 
     def _storing(
-        self, holds: str, database: Database, *, accept_bad_input: bool, ahead: Ahead | None = None
+        self, holds: str, database: Database, newest: Newest, *, accept_bad_input: bool, ahead: Ahead | None = None
     ) -> Callable[[Batch], Awaitable[None]]:
         """What stores a batch of readings, looks whether the line has to stop, and counts."""
         window = 0 if accept_bad_input else self._settings.stop_line_window
-        line, newest = StopLine(window, self._settings.stop_line_share), Newest()
+        line = StopLine(window, self._settings.stop_line_share)
         judge_and_store = under(
             line, partial(store, database=database, registry=self._registry, law=self._law, newest=newest, ahead=ahead)
         )

@@ -1,6 +1,5 @@
 """Which readings can be stored without asking first whether one stands under their key."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -23,33 +22,34 @@ class Newest:
         self._known: dict[Kind, dict[int, datetime]] = {kind: {} for kind in Kind}
         self._wary = 0
 
-    def told_apart(self, entries: Iterable[Entry[Accepted]]) -> tuple[list[Entry[Accepted]], list[Entry[Accepted]]]:
-        """Those that stand alone, and those beside which another may stand: in the database or among themselves."""
-        newer, beside, subjects = list[Entry[Accepted]](), list[Entry[Accepted]](), set[int]()
-        unheard_of = set[int]()
-        for entry in entries:
-            accepted = entry.judgement
-            reading, subject = accepted.reading, accepted.subject
-            known, moment = self._known[reading.kind], reading.reading_timestamp
-            newest = known.get(subject)
-            if newest is None:
-                unheard_of.add(subject)
-            if newest is None or moment <= newest or subject in unheard_of:
-                beside.append(entry)
-                subjects.add(subject)
-            else:
-                newer.append(entry)
-            if newest is None or moment > newest:
-                known[subject] = moment
+    def is_newer(self, accepted: Accepted) -> bool:
+        """Whether it is newer than all that this was asked of before; one of whose device nothing is known is not."""
+        reading, subject = accepted.reading, accepted.subject
+        known, moment = self._known[reading.kind], reading.reading_timestamp
+        newest = known.get(subject)
+        if newest is not None and moment <= newest:
+            return False
+        known[subject] = moment
+        return newest is not None
+
+    def told_apart(self, entries: list[Entry[Accepted]]) -> tuple[list[Entry[Accepted]], list[Entry[Accepted]]]:
+        """Those that stand alone, and those beside which another may stand: in the database or among themselves.
+
+        Alone are those whose rows are made (see `ingest.judging`), since they were newer than what came before them.
+        """
         if sum(map(len, self._known.values())) > _MOST:
             self._known = {kind: {} for kind in Kind}
         if self._wary:
             self._wary -= 1
-            return [], [*beside, *newer]
-        # The newest of a device may be told twice here: then the other one is among those that are not newer.
+            return [], entries
+        beside = [entry for entry in entries if entry.row is None]
+        # The newest of a device may be told twice here: then the other one is not newer.
+        subjects = {entry.judgement.subject for entry in beside}
         keys = {entry.judgement.key for entry in beside}
         alone = []
-        for entry in newer:
+        for entry in entries:
+            if entry.row is None:
+                continue
             if entry.judgement.subject in subjects and entry.judgement.key in keys:
                 beside.append(entry)
             else:

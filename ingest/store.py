@@ -52,9 +52,8 @@ async def store(
     :raises PositionMovedError: when the batch is no longer ours to store; :raises SinkError: as `sinks.errors` tells.
         In each case nothing is stored.
     """
-    judging = (ahead and ahead.taken(batch)) or Judging(batch, registry, law)
+    judging = (ahead and ahead.taken(batch)) or Judging(batch, registry, law, newest)
     look(judging.entries)
-    newest = newest or Newest()
     try:
         async with database.transaction() as connection:
             await move(connection, batch.moves, batch.last)
@@ -64,7 +63,7 @@ async def store(
             if carried:
                 entries, carried = untaken(entries, taken), carried - taken
             accepted, rejected = told_apart(entries)
-            alone, beside = newest.told_apart(accepted)
+            alone, beside = newest.told_apart(accepted) if newest else ([], accepted)
             ranked = await first_received(connection, ranked_by_key(beside), batch.sources)
             winners = [*alone, *ranked.winners]
             await insert_readings(connection, winners, ranked.sources)
@@ -73,7 +72,8 @@ async def store(
             if carried:
                 await take(connection, carried, batch.sources, repeated=carried - {entry.place for entry in entries})
     except CollisionError:
-        newest.collided()
+        if newest:
+            newest.collided()
         raise
     added = Counter({READING: len(winners)}) + fates([*rejected, *ranked.others])
     return Change(added + ranked.now, fates(ranked.given_way) + ranked.was)

@@ -23,7 +23,15 @@ class ReadingKey(NamedTuple):
 class Accepted(Value):
     """A reading that passed rules 1 to 8, with what the registry adds to it."""
 
-    __slots__ = ("customer_id", "device_id", "patient_id", "patient_time_zone", "patient_time_zone_offset", "reading")
+    __slots__ = (
+        "customer_id",
+        "device_id",
+        "patient_id",
+        "patient_time_zone",
+        "patient_time_zone_offset",
+        "reading",
+        "subject",
+    )
 
     def __init__(
         self,
@@ -42,6 +50,12 @@ class Accepted(Value):
         """IANA name; None without a patient, a zip code or a single zone."""
         self.patient_time_zone_offset: Final = patient_time_zone_offset
         """Seconds east of UTC at `reading_timestamp`, daylight saving included."""
+        subject = device_id
+        if subject is None:
+            assert patient_id is not None, "rule 3 lets nobody's readings go no further"
+            subject = -patient_id
+        self.subject: Final = subject
+        """Of its natural key."""
 
     def said(self) -> tuple[object, ...]:
         return (
@@ -52,14 +66,6 @@ class Accepted(Value):
             self.patient_time_zone,
             self.patient_time_zone_offset,
         )
-
-    @property
-    def subject(self) -> int:
-        device_id = self.device_id
-        if device_id is not None:
-            return device_id
-        assert self.patient_id is not None, "rule 3 lets nobody's readings go no further"
-        return -self.patient_id
 
     @property
     def key(self) -> ReadingKey:
@@ -113,12 +119,14 @@ Outcome_co = TypeVar("Outcome_co", bound=Judgement, covariant=True)
 class Entry(Value, Generic[Outcome_co]):
     """One record's line in the ledger: its place, when it was received, and what became of it."""
 
-    __slots__ = ("judgement", "place", "received_at")
+    __slots__ = ("judgement", "place", "received_at", "row")
 
     def __init__(self, place: Place, received_at: datetime | None, judgement: Outcome_co) -> None:
         self.place: Final = place
         self.received_at: Final = received_at
         self.judgement: Final = judgement
+        self.row: bytes | None = None
+        """A reading's, as COPY takes it, if it is made already: it says nothing that is not said above."""
 
     def said(self) -> tuple[object, ...]:
         return self.place, self.received_at, self.judgement

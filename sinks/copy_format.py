@@ -47,12 +47,24 @@ _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _TEXT_OID: Final = 25
 
 
+NO_SUCH_VALUE: Final = (OverflowError, TypeError, ValueError)
+"""What is raised for a value that its column does not hold."""
+
+
+def row_of(entry: Entry[Accepted], sources: Mapping[str, Source]) -> bytes | None:
+    """One of those rows; None where a value is none that its column holds: `packed` will tell."""
+    try:
+        return _row(entry, sources[entry.place.source].source_id)
+    except NO_SUCH_VALUE:
+        return None
+
+
 def packed(entries: Iterable[Entry[Accepted]], sources: Mapping[str, Source]) -> bytes:
     """Rows of `PACKED_COLUMNS`, sorted by subject and time, as `COPY … FROM STDIN (FORMAT binary)` takes them.
 
-    :raises ValueError, TypeError, OverflowError: where a value is none that its column holds.
+    :raises OverflowError, TypeError, ValueError: where a value is none that its column holds.
     """
-    rows = [_row(entry, sources[entry.place.source].source_id) for entry in entries]
+    rows = [entry.row or _row(entry, sources[entry.place.source].source_id) for entry in entries]
     rows.sort()
     return b"".join([_BEGINNING, *rows, _END])
 

@@ -8,7 +8,7 @@ import asyncpg
 
 from schemas.judgement import Accepted, Entry, Judgement, ReadingKey, Rejected, told_apart
 from schemas.kinds import Kind
-from sinks.copy_format import PACKED_COLUMNS, packed
+from sinks.copy_format import NO_SUCH_VALUE, PACKED_COLUMNS, packed
 from sinks.database import Connection, aware
 from sinks.errors import CollisionError, RefusedRowError
 from sinks.ledger import Source
@@ -23,8 +23,6 @@ from sinks.rows import (
 from sinks.statements import sql
 
 _A_MONTH: Final = timedelta(days=30)
-_NO_SUCH_VALUE: Final = (OverflowError, TypeError, ValueError)
-"""What is raised for a value that its column cannot hold."""
 
 
 class SetAside(NamedTuple):
@@ -48,7 +46,7 @@ async def insert_readings(
         return
     try:
         rows = packed(entries, sources)
-    except _NO_SUCH_VALUE:
+    except NO_SUCH_VALUE:
         raise _refused("readings") from None
     source: Any = memoryview(rows)  # a buffer is sent as it is; asyncpg's types do not tell that it takes one
     await connection.copy_to_table("readings", source=source, columns=PACKED_COLUMNS, format="binary")
@@ -198,7 +196,7 @@ async def _copy(connection: Connection, table: str, rows: Sequence[tuple[Any, ..
         return
     try:
         await connection.copy_records_to_table(table, records=rows, columns=columns)
-    except _NO_SUCH_VALUE:
+    except NO_SUCH_VALUE:
         raise _refused(table) from None  # what asyncpg cannot encode into a COPY it raises as it comes
 
 

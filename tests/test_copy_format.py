@@ -10,7 +10,7 @@ from schemas.kinds import Kind
 from schemas.reading import MEASURES_OF, Reading
 from schemas.record import Place
 from schemas.wire import EARLIEST_INSTANT, LATEST_INSTANT
-from sinks.copy_format import PACKED_COLUMNS, packed
+from sinks.copy_format import PACKED_COLUMNS, packed, row_of
 from sinks.database import Database
 from sinks.errors import RefusedRowError
 from sinks.ledger import Source, open_source
@@ -103,8 +103,10 @@ def test_what_no_column_holds_is_refused_and_never_wrapped_around(
 ) -> None:
     reading = Reading(Kind.WEIGHT, NOON, device_id, (), None, None, False, None, (150.0,))
     entry = Entry(Place(SOURCE, partition, 0), NOON, Accepted(reading, device_id, None, None, None, offset_s))
+    sources = {SOURCE: Source(1, SOURCE, NOON)}
+    assert row_of(entry, sources) is None
     with pytest.raises(ValueError, match="convert"):
-        packed([entry], {SOURCE: Source(1, SOURCE, NOON)})
+        packed([entry], sources)
 
 
 @pytest.mark.parametrize(

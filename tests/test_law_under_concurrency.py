@@ -217,7 +217,7 @@ class Replica:
         self.calm = Database(world.url, timeout_s=30)
         self.believed: dict[Key, int] = {}
         self.newest = Newest()
-        self.ahead = Ahead(self.registry, LAW, at_once=1)
+        self.ahead = Ahead(self.registry, LAW, self.newest, at_once=1)
 
     async def write(self) -> None:
         world, dice = self.world, self.world.dice

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -17,6 +17,7 @@ from ingest.batch import Batch
 from ingest.judging import Ahead
 from ingest.law_parameters import adopt_parameters, parameters
 from ingest.learn import asked, begin, hold, learn
+from ingest.newest import Newest
 from ingest.patience import Patience
 from ingest.pieces import store_in_pieces
 from ingest.settings import Settings, SettingsError
@@ -201,7 +202,7 @@ async def test_what_is_judged_ahead_is_settled_by_what_is_told_meanwhile(clinic:
               clinic.sources)
         for device_ids in ((1, 2, 9), (3, 1, 2, 9))
     ]  # fmt: skip
-    ahead = Ahead(clinic.registry, LAW, at_once=1)
+    ahead = Ahead(clinic.registry, LAW, Newest(), at_once=1)
     await asyncio.gather(*map(ahead.judge, batches))  # one waits for its turn, and the next is begun already
     await clinic.device(2, since=NOON, currentStatus="decommissioned")
     fates = []
@@ -216,6 +217,37 @@ async def test_what_is_judged_ahead_is_settled_by_what_is_told_meanwhile(clinic:
         ["reading", "device_decommissioned", "unknown_device"],
         ["reading", "reading", "device_decommissioned", "unknown_device"],
     ]
+
+
+async def test_a_row_made_ahead_is_stored_only_of_what_is_judged_the_same_in_its_turn(clinic: Clinic) -> None:
+    """The device has gone to somebody else between: what stands is by what is known now, and the other row as made."""
+    for device_id in (1, 2):
+        await clinic.device(device_id, since=NOON, patientId=7)
+    await clinic.place(SOURCE, 0, "readings")
+    newest = Newest()
+    ahead = Ahead(clinic.registry, LAW, newest)
+
+    def batch(offset: int, taken: datetime) -> Batch:
+        given = [
+            Record(Place(SOURCE, 0, offset + n), LATER + timedelta(hours=1), envelope(deviceId=device_id, taken=taken))
+            for n, device_id in enumerate((1, 2))
+        ]
+        return Batch(given, [Move(clinic.sources[SOURCE], 0, offset, offset + 2)], clinic.sources)
+
+    first, second = batch(0, LATER), batch(2, LATER + timedelta(minutes=10))
+    named = {"database": clinic.database, "registry": clinic.registry, "law": LAW, "newest": newest, "ahead": ahead}
+    await store(first, **named)
+    await ahead.judge(second)
+    (judging,) = ahead._begun
+    made = [entry.row for entry in judging.entries]
+    assert None not in made
+    await clinic.device(1, since=LATER + timedelta(minutes=5), patientId=8)
+    await store(second, **named)
+    assert [entry.row for entry in judging.entries] == [None, made[1]]
+    stored = await clinic.database.fetch(
+        "SELECT device_id, patient_id FROM readings WHERE source_offset > 1 ORDER BY 1"
+    )
+    assert [tuple(row) for row in stored] == [(1, 8), (2, 7)]
 
 
 async def test_a_database_that_has_lost_what_it_told_ends_the_process(clinic: Clinic) -> None:
