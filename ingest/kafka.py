@@ -41,7 +41,11 @@ from sinks.ledger import Gap, Move, Source, Standing, begin_partition, open_sour
 
 log = structlog.get_logger(__name__)
 
+Fetched = dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]
+
 _LOOK_AHEAD_MS = 5
+_AHEAD_AT_ONCE = 200
+"""Records: some 0.5 ms, by which the database may have to wait for us at each step of a transaction."""
 _NOTHING_FOR_S, _ANSWERS_WITHIN_S = 1.0, 10.0
 _PROVE_WITHIN_S = 5.0
 """How long the last record taken may fail to come before the broker is asked for it otherwise."""
@@ -178,13 +182,11 @@ class KafkaSource:
                 await asyncio.sleep(0.05)
                 continue
             await self._prove_otherwise()
-            room = self._settings.batch_records - len(self._pending.records)
-            wait_ms = _LOOK_AHEAD_MS if ahead_until else self._pending.wait_ms(self._settings)
             try:
-                # During a rebalance this waits longer than it is asked to: for the rebalance.
-                fetched = await self._consumer.getmany(*self._next, timeout_ms=wait_ms, max_records=room)
+                fetched = await self._some(ahead=ahead_until is not None)
                 if await self._archives_known(fetched):
                     await self._keep(fetched)
+                await asyncio.sleep(0)  # what is there already comes without a pause: others have their turn
             except OffsetOutOfRangeError as error:
                 await self._pass_over_truncated(error.args[0])
             except IllegalStateError:
@@ -195,6 +197,14 @@ class KafkaSource:
         self.lag.hand_out(self._pending)
         self._pending = Pending(self._sources, self._archives)
         return batch
+
+    async def _some(self, *, ahead: bool) -> Fetched:
+        """What comes while the batch can wait, and during a rebalance later; ahead of its turn only a little."""
+        room, wait_ms = self._settings.batch_records - len(self._pending.records), self._pending.wait_ms(self._settings)
+        if ahead:
+            room, wait_ms = min(room, _AHEAD_AT_ONCE), _LOOK_AHEAD_MS
+        fetched: Fetched = await self._consumer.getmany(*self._next, timeout_ms=wait_ms, max_records=room)
+        return fetched
 
     @property
     def _has_to_ask(self) -> bool:
@@ -274,7 +284,7 @@ class KafkaSource:
                 self._next[tp] = beginning
             self._consumer.seek(tp, self._next[tp])
 
-    async def _archives_known(self, fetched: dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]) -> bool:
+    async def _archives_known(self, fetched: Fetched) -> bool:
         """Whether every archive that these tell of is known, and they are still ours to keep."""
         if self._archives is None:
             return True
@@ -286,7 +296,7 @@ class KafkaSource:
             raise
         return self._pending is pending
 
-    async def _keep(self, fetched: dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]) -> None:
+    async def _keep(self, fetched: Fetched) -> None:
         for tp, records in fetched.items():
             if tp in self._unproven and not self._proven(tp, records):
                 continue
