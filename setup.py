@@ -12,6 +12,7 @@ from setuptools import setup
 HOT = [
     "enrich/as_of.py",
     "enrich/judge.py",
+    "enrich/law.py",
     "enrich/offsets.py",
     "enrich/rank.py",
     "enrich/registry.py",

@@ -7,6 +7,7 @@ more, and the first record after a silence does not wait at all.
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -16,9 +17,9 @@ from ingest.settings import Settings
 from schemas.record import Place, Record, places
 from sinks.ledger import Gap, Move, Source
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST_MS = 253_402_300_799_999
-_EXACT_MS = 4_102_444_800_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_MS: Final = 253_402_300_799_999
+_EXACT_MS: Final = 4_102_444_800_000
 """Up to here, the year 2100, seconds as a double tell microseconds exactly."""
 
 
