@@ -1,6 +1,6 @@
 """The parameters of the law: change one, and what is stored has to be judged again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 
 
@@ -18,3 +18,7 @@ class Law:
     """Largest record, in bytes."""
     max_depth: int = 64
     """Deepest nesting of objects and arrays."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle and copy make it anew: of a class that mypyc has compiled they could not set the fields."""
+        return type(self), tuple(getattr(self, one.name) for one in fields(self))

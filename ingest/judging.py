@@ -24,18 +24,20 @@ _AT_ONCE: Final = 100
 class Judging:
     """The lines that the records of a batch become, in their order, by rules 1 to 8.
 
-    :param newest: of those that it tells to stand alone the row is made at once, while all that they say is at hand, in
-        the processor's caches: later it takes half as long again. None: no row is made.
+    :param newest: of those that it takes for newer than all others the row is made at once, while all that they say is
+        in the processor's caches: later it takes half as long again. None: no row is made.
     """
 
     def __init__(self, batch: Batch, registry: Registry, law: Law, newest: Newest | None = None) -> None:
         self.batch: Final = batch
         self._records, self._refused, self._sources = batch.records, batch.refused, batch.sources
         self._first_seen = {name: source.first_seen for name, source in batch.sources.items()}
-        self._registry, self._law, self._newest = registry, law, newest
+        self.newest: Final = newest
+        self._registry, self._law = registry, law
         self._by_version = registry.version  # it may learn, for another task, before our transaction begins
         self._entries: list[Entry[Judgement]] = []
         self._in_doubt = set[int]()
+        self._unheard_of = set[int]()
         self._wanted = NOBODY
 
     async def begin(self, at_once: int) -> None:
@@ -85,9 +87,14 @@ class Judging:
         entry = judge(record, first_seen=first_seen, registry=registry, law=self._law)
         if registry.missed != missed:
             self._in_doubt.add(number)
-        elif self._newest and isinstance(entry.judgement, Accepted) and self._newest.is_newer(entry.judgement):
+        elif self._is_newer(entry.judgement):
             entry.row = row_of(cast("Entry[Accepted]", entry), self._sources)
         return entry
+
+    def _is_newer(self, judgement: Judgement) -> bool:
+        if self.newest is None or not isinstance(judgement, Accepted):
+            return False
+        return self.newest.note(judgement, self._unheard_of)
 
 
 class Ahead:

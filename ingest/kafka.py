@@ -44,8 +44,8 @@ log = structlog.get_logger(__name__)
 Fetched = dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]
 
 _LOOK_AHEAD_MS = 5
-_AHEAD_AT_ONCE = 200
-"""Records: some 0.5 ms, by which the database may have to wait for us at each step of a transaction."""
+_AHEAD_AT_ONCE = 400
+"""Records: some 1 ms, by which the database may have to wait for us at each step of a transaction."""
 _NOTHING_FOR_S, _ANSWERS_WITHIN_S = 1.0, 10.0
 _PROVE_WITHIN_S = 5.0
 """How long the last record taken may fail to come before the broker is asked for it otherwise."""

@@ -22,20 +22,26 @@ class Newest:
         self._known: dict[Kind, dict[int, datetime]] = {kind: {} for kind in Kind}
         self._wary = 0
 
-    def is_newer(self, accepted: Accepted) -> bool:
-        """Whether it is newer than all that this was asked of before; one of whose device nothing is known is not."""
+    def note(self, accepted: Accepted, unheard_of: set[int]) -> bool:
+        """Note one; whether it is newer than all that were noted before, and its row may be made.
+
+        :param unheard_of: collects those who are first heard of in a batch: of them nothing is newer in that batch.
+        """
         reading, subject = accepted.reading, accepted.subject
         known, moment = self._known[reading.kind], reading.reading_timestamp
         newest = known.get(subject)
         if newest is not None and moment <= newest:
             return False
         known[subject] = moment
-        return newest is not None
+        if newest is None:
+            unheard_of.add(subject)
+        return not self._wary and subject not in unheard_of
 
     def told_apart(self, entries: list[Entry[Accepted]]) -> tuple[list[Entry[Accepted]], list[Entry[Accepted]]]:
         """Those that stand alone, and those beside which another may stand: in the database or among themselves.
 
-        Alone are those whose rows are made (see `ingest.judging`), since they were newer than what came before them.
+        Alone are those whose rows were made when they were noted. No two of a batch have one key, unless too many were
+        known between; of two batches they may, if one is judged again. Then, too, the key refuses the second.
         """
         if sum(map(len, self._known.values())) > _MOST:
             self._known = {kind: {} for kind in Kind}

@@ -53,6 +53,7 @@ async def store(
         In each case nothing is stored.
     """
     judging = (ahead and ahead.taken(batch)) or Judging(batch, registry, law, newest)
+    newest = judging.newest
     look(judging.entries)
     try:
         async with database.transaction() as connection:

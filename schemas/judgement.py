@@ -126,7 +126,7 @@ class Entry(Value, Generic[Outcome_co]):
         self.received_at: Final = received_at
         self.judgement: Final = judgement
         self.row: bytes | None = None
-        """A reading's, as COPY takes it, if it is made already: it says nothing that is not said above."""
+        """A reading's, as COPY takes it: made ahead only of one that may be stored without a look (`ingest.newest`)."""
 
     def said(self) -> tuple[object, ...]:
         return self.place, self.received_at, self.judgement

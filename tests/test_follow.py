@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import ingest.kafka
 from ingest.batch import Batch
 from ingest.follow import follow
 from ingest.kafka import KafkaSource
@@ -199,6 +200,48 @@ async def test_ahead_nothing_is_asked_of_the_database(
         assert [record.place.offset for batch in batches for record in batch.records] == list(range(25))
         source.forget()  # a rebalance
         assert (await source.take(ahead_until=asyncio.Event()), database.asked) == (None, asked)
+    finally:
+        await source.stop()
+        await database.close()
+
+
+async def test_ahead_a_little_is_taken_at_a_time_and_a_rebalance_between_forgets_it(
+    migrated: str, broker: Broker, make_topics: MakeTopics, produce: Produce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stores has a turn after each little; what was taken before partitions were given up is taken again."""
+    monkeypatch.setattr(ingest.kafka, "_AHEAD_AT_ONCE", 10)
+    (raw,) = await make_topics(raw=1)
+    await produce(raw, [(b"k", b"v", 0)] * 400)
+    settings = Settings(database_url=migrated, kafka_bootstrap_servers=broker.bootstrap, batch_records=100)
+    database = Database(migrated, timeout_s=30)
+    source = KafkaSource(settings, database, [raw], group_id=raw, holds="readings")
+
+    async def begun() -> Batch:
+        while True:
+            if (batch := await source.take()) is not None:
+                return batch
+
+    def held() -> int:
+        return len(source._pending.records)
+
+    await source.start()
+    try:
+        assert [record.place.offset for record in (await begun()).records] == list(range(100))
+        coming, seen = asyncio.create_task(source.take(ahead_until=asyncio.Event())), list[int]()
+        while not coming.done():
+            await asyncio.sleep(0)
+            seen.append(held())
+        second = await coming
+        assert second is not None
+        assert set(range(10, 100, 10)) <= set(seen)
+        assert [record.place.offset for record in second.records] == list(range(100, 200))
+        coming = asyncio.create_task(source.take(ahead_until=asyncio.Event()))
+        while held() < 50:
+            await asyncio.sleep(0)
+        source.forget()
+        assert await coming is None, "the database has to be asked where it stands"
+        again = await begun()
+        assert [record.place.offset for record in again.records] == list(range(100))
     finally:
         await source.stop()
         await database.close()

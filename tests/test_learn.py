@@ -22,14 +22,17 @@ from ingest.patience import Patience
 from ingest.pieces import store_in_pieces
 from ingest.settings import Settings, SettingsError
 from ingest.store import store
+from schemas.judgement import Entry
 from schemas.record import Place, Record
 from schemas.states import NOBODY, Names
+from sinks.copy_format import row_of
 from sinks.database import Connection, Database
 from sinks.errors import OperatorError, RefusedRowError
 from sinks.ledger import Move
 from sinks.registry import change_law
 from tests.build import LAW, NOON, SOURCE, envelope
 from tests.test_corrections import PAGE, Clinic
+from tests.test_judge import accepted
 
 LATER = NOON + timedelta(days=1)
 
@@ -239,15 +242,18 @@ async def test_a_row_made_ahead_is_stored_only_of_what_is_judged_the_same_in_its
     await store(first, **named)
     await ahead.judge(second)
     (judging,) = ahead._begun
-    made = [entry.row for entry in judging.entries]
-    assert None not in made
+    assert None not in [entry.row for entry in judging.entries]
+    marked = accepted(
+        envelope(deviceId=2, taken=LATER + timedelta(minutes=10), heartRate=99), clinic.registry, received=LATER
+    )
+    judging.entries[1].row = row_of(Entry(second.records[1].place, LATER, marked), clinic.sources)
     await clinic.device(1, since=LATER + timedelta(minutes=5), patientId=8)
     await store(second, **named)
-    assert [entry.row for entry in judging.entries] == [None, made[1]]
+    assert judging.entries[0].row is None
     stored = await clinic.database.fetch(
-        "SELECT device_id, patient_id FROM readings WHERE source_offset > 1 ORDER BY 1"
+        "SELECT device_id, patient_id, heart_rate_bpm FROM readings WHERE source_offset > 1 ORDER BY 1"
     )
-    assert [tuple(row) for row in stored] == [(1, 8), (2, 7)]
+    assert [tuple(row) for row in stored] == [(1, 8, 60), (2, 7, 99)]
 
 
 async def test_a_database_that_has_lost_what_it_told_ends_the_process(clinic: Clinic) -> None:

@@ -145,8 +145,11 @@ async def test_a_newer_reading_is_not_looked_for_and_one_that_stands_all_the_sam
     await give(mine, 4, [4, 5], database, newest)
     await give(mine, 6, [6], database, newest)
     assert looked_for == [0, 2, 1, 1]  # all of them, for a while
+    looked_for.clear()
+    await give(mine, 7, [4, 5, 6], database, Newest())
+    assert looked_for == [3, 3], "of whom it hears for the first time, all are looked for"
     fates = await database.fetch("SELECT count(*) FROM readings UNION ALL SELECT count(*) FROM rejections")
-    assert [row["count"] for row in fates] == [6, 2]
+    assert [row["count"] for row in fates] == [6, 5]
     await others.close()
     await database.close()
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from enrich.as_of import Said
+from enrich.law import Law
 from enrich.registry import DeviceAsOf, PatientAsOf, Timeline
 from schemas.envelope import NotUnderstood, understand
 from schemas.judgement import Accepted, Entry, Rejected
@@ -48,6 +49,12 @@ def every_value() -> list[Value]:
         PatientAsOf("America/New_York", 7),
         Timeline((AT,), (PatientAsOf(None, None), PatientAsOf("America/New_York", 7))),
     ]
+
+
+def test_the_law_is_whole_after_a_pickle() -> None:
+    law = Law(blocked_statuses=frozenset({"lost"}), max_depth=7)
+    for again in (pickle.loads(pickle.dumps(law)), copy.copy(law), copy.deepcopy(law)):
+        assert again == law
 
 
 def test_every_class_of_values_is_here() -> None:

@@ -91,7 +91,7 @@ async def _bare_copy(
     *,
     each_s: float,
 ) -> float | None:
-    """A batch of readings no sooner than `each_s` after the one before it was begun."""
+    """A batch of readings no sooner than `each_s` after the one before it was begun; the few rejections at the end."""
     async with parts.database() as empty:
         connection = await asyncpg.connect(empty, command_timeout=TIMEOUT_S)
         try:
