@@ -32,6 +32,7 @@ _AWAY = (
 
 _START_ENDS_WITHIN_S: Final = 1.0
 _LEAVE_WITHIN_S: Final = 3.0
+_FETCH_BYTES: Final = 16_777_216
 
 
 def source_name(topic: str) -> str:
@@ -145,17 +146,20 @@ def connection_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def consumer_options(settings: Settings) -> dict[str, Any]:
-    """What every consumer is told: nothing is committed for us, and only what is committed is read."""
+def consumer_options(settings: Settings, *, partitions: int = 16) -> dict[str, Any]:
+    """What every consumer is told: nothing is committed for us, and only what is committed is read.
+
+    :param partitions: how many it may have to itself. Of few more of each is fetched ahead, as much as of many.
+    """
     return {
         **connection_options(settings),
         "enable_auto_commit": False,
         "isolation_level": "read_committed",
         # Where the database knows no position and the log has moved on, we decide, and say so.
         "auto_offset_reset": "none",
-        # Bounds what is fetched ahead: memory, not speed, is what these limit.
-        "max_partition_fetch_bytes": 1_048_576,
-        "fetch_max_bytes": 16_777_216,
+        # Bounds what is fetched ahead: memory is what these limit. A batch is some 2.5 MB, and may be of one partition.
+        "max_partition_fetch_bytes": min(max(_FETCH_BYTES // partitions, 1_048_576), 4_194_304),
+        "fetch_max_bytes": _FETCH_BYTES,
     }
 
 

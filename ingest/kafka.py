@@ -91,9 +91,9 @@ class KafkaSource:
 
         :raises BrokerAwayError: when the broker cannot be reached; :raises OperatorError: when a topic is missing.
         """
-        await partitions_of(self._settings, self._topics)
+        counts = await partitions_of(self._settings, self._topics)
         consumer = AIOKafkaConsumer(
-            **consumer_options(self._settings),
+            **consumer_options(self._settings, partitions=sum(counts.values())),
             group_id=self._group_id,
             partition_assignment_strategy=(RoundRobinPartitionAssignor,),
             session_timeout_ms=int(self._settings.kafka_session_timeout_s * 1000),
