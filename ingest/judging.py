@@ -87,11 +87,12 @@ class Judging:
         entry = judge(record, first_seen=first_seen, registry=registry, law=self._law)
         if registry.missed != missed:
             self._in_doubt.add(number)
-        elif self._is_newer(entry.judgement):
+        elif self._may_stand_alone(entry.judgement):
             entry.row = row_of(cast("Entry[Accepted]", entry), self._sources)
         return entry
 
-    def _is_newer(self, judgement: Judgement) -> bool:
+    def _may_stand_alone(self, judgement: Judgement) -> bool:
+        """Whether it is a reading that is newer than all others; from now on it is one of those."""
         if self.newest is None or not isinstance(judgement, Accepted):
             return False
         return self.newest.note(judgement, self._unheard_of)
