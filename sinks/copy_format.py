@@ -52,7 +52,7 @@ NO_SUCH_VALUE: Final = (OverflowError, TypeError, ValueError)
 
 
 def row_of(entry: Entry[Accepted], sources: Mapping[str, Source]) -> bytes | None:
-    """One of those rows; None where a value is none that its column holds: `packed` will tell."""
+    """One row of `packed`; None where a value is none that its column holds: `packed` will tell."""
     try:
         return _row(entry, sources[entry.place.source].source_id)
     except NO_SUCH_VALUE:
